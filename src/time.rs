@@ -4,6 +4,8 @@
 //! outputs. The daemon reads a clock that runs on through suspension and never steps; the
 //! simulation makes time up.
 
+#![forbid(unsafe_code)]
+
 use std::{fmt, time::Duration};
 
 /// A moment, in nanoseconds since one that the caller chose. It has no `now`.

@@ -4,6 +4,8 @@
 //! octets; `Ord` is always the numeric order of the standards (a name compares as one big-endian
 //! integer), because elections and SSCI assignment depend on it.
 
+#![forbid(unsafe_code)]
+
 mod names;
 mod numbers;
 mod suite;
