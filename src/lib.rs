@@ -1,6 +1,7 @@
 //! A MACsec daemon for Linux edge routers: MKA (IEEE 802.1X-2020) from a CAK and CKN to
 //! protected frames (IEEE 802.1AE-2018).
 
+pub mod crypto;
 pub mod ident;
 pub mod time;
 pub mod wire;
