@@ -3,5 +3,6 @@
 
 pub mod crypto;
 pub mod ident;
+pub mod secy;
 pub mod time;
 pub mod wire;

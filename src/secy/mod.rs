@@ -1,0 +1,30 @@
+//! What a SecY is, without a thread or a socket: commands, state, the frame transform, replay.
+
+#![forbid(unsafe_code)]
+
+mod buffer;
+mod command;
+mod counters;
+#[cfg(test)]
+mod fixture;
+mod model;
+mod protect;
+mod replay;
+mod sa;
+mod table;
+mod used;
+mod validate;
+
+pub use buffer::{FrameBuf, FrameTooLong, OVERHEAD_MAX};
+pub use command::{
+    CommandId, InstallSak, RxMember, SecyCommand, SecyError, SecyKey, SecySettings, TxProgress,
+    Validate,
+};
+pub use counters::Counters;
+pub use model::{CHANNELS_MAX, InstalledSak, SecyModel, TransmitState};
+pub use protect::{TagStyle, TxDiscard, protect, transmit};
+pub use replay::{Arrival, ReplayWindow, XPN_WINDOW_MAX};
+pub use sa::{PnRun, PreparedKey, RxSa, TxPn, TxSa};
+pub use table::RxTable;
+pub use used::{KEY_SERVERS_MAX, UsedKeys};
+pub use validate::{FrameDiscard, Verdict, validate};

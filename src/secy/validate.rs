@@ -1,0 +1,543 @@
+//! Frames in: the tag, the ICV, replay, and what is counted (802.1AE-2018 10.6).
+
+use crate::ident::MacAddress;
+use crate::secy::buffer::ETHERTYPE_LEN;
+use crate::secy::table::Found;
+use crate::secy::{Arrival, Counters, FrameBuf, RxSa, RxTable, SecySettings, Validate};
+use crate::wire::ethernet::{ADDRESSES_LEN, ETHERTYPE_EAPOL, ETHERTYPE_MACSEC, HEADER_LEN};
+use crate::wire::{ICV_LEN, SecTag, SecTagError};
+
+/// Why a frame is handed to the Controlled Port. Each has one counter.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Verdict {
+    /// Its ICV is good and its number in the window (`in_pkts_ok`).
+    Ok,
+    /// Its ICV is good, or was not looked at, and its number is below the window
+    /// (`in_pkts_delayed`).
+    Delayed,
+    /// Its ICV was not looked at (`in_pkts_unchecked`).
+    Unchecked,
+    /// Its ICV is wrong, but the content is in clear (`in_pkts_invalid`).
+    Invalid,
+    /// It has no tag (`in_pkts_untagged`).
+    Untagged,
+    /// Nobody is received on its channel, but the content is in clear (`in_pkts_unknown_sci`).
+    UnknownSci,
+    /// Its association has no SA, but the content is in clear (`in_pkts_unused_sa`).
+    UnusedSa,
+}
+
+/// Why a frame is dropped. Each has one counter.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum FrameDiscard {
+    /// Too short to have an EtherType (`in_pkts_runt`).
+    #[error("the frame has no EtherType")]
+    Runt,
+    /// EAPOL, which is for the Uncontrolled Port (`in_pkts_eapol`).
+    #[error("EAPOL does not go through the Controlled Port")]
+    Eapol,
+    /// It has no tag (`in_pkts_no_tag`).
+    #[error("the frame has no SecTAG")]
+    NoTag,
+    /// Its tag marks it as the KaY's (`in_pkts_for_kay`).
+    #[error("the frame is encrypted yet unchanged, which is left to the KaY")]
+    ForKay,
+    /// Its tag is wrong (`in_pkts_bad_tag`).
+    #[error("bad SecTAG: {0}")]
+    BadTag(#[from] SecTagError),
+    /// Nobody is received on its channel (`in_pkts_no_sci`).
+    #[error("no receive channel has the frame's SCI")]
+    NoSci,
+    /// Its association has no SA (`in_pkts_not_using_sa`).
+    #[error("no security association is in use for the frame's AN")]
+    NotUsingSa,
+    /// Its number is below the window (`in_pkts_late`).
+    #[error("the packet number is too low")]
+    Late,
+    /// Its ICV is wrong (`in_pkts_not_valid`).
+    #[error("the integrity check failed")]
+    NotValid,
+}
+
+/// Takes a frame from the wire, and leaves in the buffer what the Controlled Port is to get.
+///
+/// # Errors
+///
+/// [`FrameDiscard`] where it gets nothing; that has been counted, and the buffer is empty.
+pub fn validate(
+    table: &RxTable,
+    settings: &SecySettings,
+    frame: &mut FrameBuf,
+    counters: &mut Counters,
+) -> Result<Verdict, FrameDiscard> {
+    let outcome = match frame.ethertype() {
+        None => Err(FrameDiscard::Runt),
+        Some(ETHERTYPE_EAPOL) => Err(FrameDiscard::Eapol),
+        Some(ETHERTYPE_MACSEC) => tagged(table, settings, frame, counters),
+        Some(_) if settings.validate == Validate::Strict => Err(FrameDiscard::NoTag),
+        Some(_) => Ok(Verdict::Untagged),
+    };
+    match outcome {
+        Ok(verdict) => count_delivered(verdict, counters),
+        Err(discard) => {
+            frame.clear();
+            count_discarded(discard, counters);
+        }
+    }
+    outcome
+}
+
+/// Where the parts of a tagged frame lie.
+#[derive(Clone, Copy)]
+struct Parts {
+    tag: SecTag,
+    /// The octets of the tag with its EtherType.
+    tag_len: usize,
+    /// The octets of Secure Data.
+    data_len: usize,
+}
+
+fn tagged(
+    table: &RxTable,
+    settings: &SecySettings,
+    frame: &mut FrameBuf,
+    counters: &mut Counters,
+) -> Result<Verdict, FrameDiscard> {
+    let after_ethertype = frame.octets().get(HEADER_LEN..).unwrap_or_default();
+    if SecTag::is_for_kay(after_ethertype) {
+        return Err(FrameDiscard::ForKay);
+    }
+    let (tag, rest) = SecTag::decode(after_ethertype)?;
+    let data_len = tag.secure_data_len(rest.len())?;
+    let parts = Parts { tag, tag_len: ETHERTYPE_LEN + tag.encoded_len(), data_len };
+
+    let found = table.find(source(frame), tag.sci, tag.an);
+    if tag.pn == 0 && !zero_is_a_number(table, &found) {
+        return Err(SecTagError::PnZero.into());
+    }
+    // Only a frame in clear is of use to anybody without its key.
+    let legible = !tag.changed && settings.validate != Validate::Strict;
+    let (verdict, discard) = match found {
+        Found::Sa(sa) => return checked(sa, settings, parts, frame, counters),
+        Found::NoSa => (Verdict::UnusedSa, FrameDiscard::NotUsingSa),
+        Found::NoChannel => (Verdict::UnknownSci, FrameDiscard::NoSci),
+    };
+    if !legible {
+        return Err(discard);
+    }
+    frame.shrink(parts.tag_len, parts.data_len);
+    Ok(verdict)
+}
+
+/// Tells whether a tag may say 0, as the low half of an XPN number does once in 2^32.
+fn zero_is_a_number(table: &RxTable, found: &Found<'_>) -> bool {
+    match found {
+        Found::Sa(sa) => sa.is_xpn(),
+        Found::NoSa | Found::NoChannel => table.sas().any(|sa| sa.is_xpn()),
+    }
+}
+
+/// Goes on with a frame whose SA is known.
+fn checked(
+    sa: &RxSa,
+    settings: &SecySettings,
+    parts: Parts,
+    frame: &mut FrameBuf,
+    counters: &mut Counters,
+) -> Result<Verdict, FrameDiscard> {
+    let Parts { tag, tag_len, data_len } = parts;
+    let pn = sa.full_pn(tag.pn);
+    let arrival = sa.replay().check(pn);
+    if arrival == Arrival::Late && settings.replay_protect {
+        return Err(FrameDiscard::Late);
+    }
+    if settings.validate == Validate::Disabled && !tag.changed {
+        frame.shrink(tag_len, data_len);
+        return Ok(match arrival {
+            Arrival::InWindow => Verdict::Unchecked,
+            Arrival::Late => Verdict::Delayed,
+        });
+    }
+    if !open(sa, sa.nonce(pn), parts, frame) {
+        if tag.changed || settings.validate == Validate::Strict {
+            return Err(FrameDiscard::NotValid);
+        }
+        // Nothing was decrypted, so the octets are still those that came.
+        frame.shrink(tag_len, data_len);
+        return Ok(Verdict::Invalid);
+    }
+    if tag.encrypted {
+        counters.in_octets_decrypted += data_len as u64;
+    } else {
+        counters.in_octets_validated += data_len as u64;
+    }
+    let arrival = sa.replay().commit(pn, settings.replay_window);
+    if arrival == Arrival::Late && settings.replay_protect {
+        return Err(FrameDiscard::Late);
+    }
+    frame.shrink(tag_len, data_len);
+    Ok(match arrival {
+        Arrival::InWindow => Verdict::Ok,
+        Arrival::Late => Verdict::Delayed,
+    })
+}
+
+/// Checks the ICV, and decrypts where the tag says so, which may differ from frame to frame.
+fn open(sa: &RxSa, nonce: [u8; 12], parts: Parts, frame: &mut FrameBuf) -> bool {
+    let Parts { tag, tag_len, data_len } = parts;
+    let offset = sa.key().key().offset.octets();
+    let in_clear = if tag.encrypted { offset.min(data_len) } else { data_len };
+    let (aad_len, end) =
+        (ADDRESSES_LEN + tag_len + in_clear, ADDRESSES_LEN + tag_len + data_len + ICV_LEN);
+    let Some((aad, sealed)) =
+        frame.octets_mut().get_mut(..end).and_then(|octets| octets.split_at_mut_checked(aad_len))
+    else {
+        return false;
+    };
+    sa.key().gcm().open_in_place(nonce, aad, sealed).is_ok()
+}
+
+fn source(frame: &FrameBuf) -> MacAddress {
+    match frame.octets() {
+        [_, _, _, _, _, _, a, b, c, d, e, f, ..] => MacAddress([*a, *b, *c, *d, *e, *f]),
+        _ => MacAddress([0; 6]),
+    }
+}
+
+fn count_delivered(verdict: Verdict, counters: &mut Counters) {
+    match verdict {
+        Verdict::Ok => counters.in_pkts_ok += 1,
+        Verdict::Delayed => counters.in_pkts_delayed += 1,
+        Verdict::Unchecked => counters.in_pkts_unchecked += 1,
+        Verdict::Invalid => counters.in_pkts_invalid += 1,
+        Verdict::Untagged => counters.in_pkts_untagged += 1,
+        Verdict::UnknownSci => counters.in_pkts_unknown_sci += 1,
+        Verdict::UnusedSa => counters.in_pkts_unused_sa += 1,
+    }
+}
+
+fn count_discarded(discard: FrameDiscard, counters: &mut Counters) {
+    match discard {
+        FrameDiscard::Runt => counters.in_pkts_runt += 1,
+        FrameDiscard::Eapol => counters.in_pkts_eapol += 1,
+        FrameDiscard::NoTag => counters.in_pkts_no_tag += 1,
+        FrameDiscard::ForKay => counters.in_pkts_for_kay += 1,
+        FrameDiscard::BadTag(_) => counters.in_pkts_bad_tag += 1,
+        FrameDiscard::NoSci => counters.in_pkts_no_sci += 1,
+        FrameDiscard::NotUsingSa => counters.in_pkts_not_using_sa += 1,
+        FrameDiscard::Late => counters.in_pkts_late += 1,
+        FrameDiscard::NotValid => counters.in_pkts_not_valid += 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::sync::Barrier;
+    use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+    use crate::ident::{CipherSuite, ConfidentialityOffset, PacketNumber, Ssci};
+    use crate::secy::fixture::{
+        FRAME, OWN, PEER, STRICT, an, buffer, default_key, key, ki, member, protected,
+    };
+    use crate::secy::{TagStyle, TxSa};
+
+    const CHECK: SecySettings = SecySettings { validate: Validate::Check, ..STRICT };
+    const DISABLED: SecySettings = SecySettings { validate: Validate::Disabled, ..STRICT };
+
+    /// A sender and the table of somebody that receives it.
+    struct Link {
+        sa: TxSa,
+        table: RxTable,
+    }
+
+    fn link(suite: CipherSuite, offset: ConfidentialityOffset) -> Link {
+        let ssci = suite.is_xpn().then_some(1);
+        let key = key(suite, offset);
+        let mut table = RxTable::default();
+        table.add_receiver(&key, an(1), member(OWN, ssci)).unwrap();
+        Link { sa: TxSa::new(&key, an(1), OWN, ssci.map(Ssci)).unwrap(), table }
+    }
+
+    fn encrypting() -> Link {
+        link(CipherSuite::GcmAes128, ConfidentialityOffset::Offset0)
+    }
+
+    fn in_clear() -> Link {
+        link(CipherSuite::GcmAes128, ConfidentialityOffset::IntegrityOnly)
+    }
+
+    impl Link {
+        fn frame(&self) -> FrameBuf {
+            protected(&self.sa, TagStyle::Sci, &FRAME)
+        }
+
+        fn receive(
+            &self,
+            settings: &SecySettings,
+            frame: &mut FrameBuf,
+        ) -> (Result<Verdict, FrameDiscard>, Vec<&'static str>) {
+            received(&self.table, settings, frame)
+        }
+    }
+
+    /// What becomes of a frame, and the counters of packets that went up.
+    fn received(
+        table: &RxTable,
+        settings: &SecySettings,
+        frame: &mut FrameBuf,
+    ) -> (Result<Verdict, FrameDiscard>, Vec<&'static str>) {
+        let mut counters = Counters::default();
+        let outcome = validate(table, settings, frame, &mut counters);
+        assert_eq!(frame.is_empty(), outcome.is_err());
+        let up = counters.iter().filter(|(name, count)| name.contains("pkts") && *count != 0);
+        (outcome, up.map(|(name, _)| name).collect())
+    }
+
+    fn changed(mut frame: FrameBuf, at: usize) -> FrameBuf {
+        frame.octets_mut()[at] ^= 1;
+        frame
+    }
+
+    #[test]
+    fn a_runt_is_discarded() {
+        let outcome = encrypting().receive(&CHECK, &mut buffer(&FRAME[..13]));
+        assert_eq!(outcome, (Err(FrameDiscard::Runt), vec!["in_pkts_runt"]));
+    }
+
+    #[test]
+    fn eapol_is_handed_to_nobody_however_lenient_the_settings() {
+        let mut frame = FRAME;
+        frame[12..14].copy_from_slice(&[0x88, 0x8e]);
+        for settings in [STRICT, CHECK, DISABLED] {
+            let outcome = encrypting().receive(&settings, &mut buffer(&frame));
+            assert_eq!(outcome, (Err(FrameDiscard::Eapol), vec!["in_pkts_eapol"]));
+        }
+    }
+
+    #[test]
+    fn a_frame_without_tag_passes_unless_strict() {
+        let mut frame = buffer(&FRAME);
+        let outcome = encrypting().receive(&CHECK, &mut frame);
+        assert_eq!(outcome, (Ok(Verdict::Untagged), vec!["in_pkts_untagged"]));
+        assert_eq!(frame.octets(), FRAME);
+        let outcome = encrypting().receive(&STRICT, &mut frame);
+        assert_eq!(outcome, (Err(FrameDiscard::NoTag), vec!["in_pkts_no_tag"]));
+    }
+
+    #[test]
+    fn a_frame_marked_for_the_kay_is_nobody_elses() {
+        let link = encrypting();
+        let mut frame = link.frame();
+        frame.octets_mut()[14] &= !0x04;
+        let outcome = link.receive(&DISABLED, &mut frame);
+        assert_eq!(outcome, (Err(FrameDiscard::ForKay), vec!["in_pkts_for_kay"]));
+    }
+
+    #[test]
+    fn a_bad_tag_is_discarded_before_its_sci_is_looked_at() {
+        let link = encrypting();
+        let bad = |rule| (Err(FrameDiscard::BadTag(rule)), vec!["in_pkts_bad_tag"]);
+        let mut frame = link.frame();
+        frame.octets_mut()[14] |= 0x80;
+        let outcome = received(&RxTable::default(), &CHECK, &mut frame);
+        assert_eq!(outcome, bad(SecTagError::Version));
+
+        let mut short = buffer(&link.frame().octets()[..28 + 48 + 15]);
+        assert_eq!(link.receive(&CHECK, &mut short), bad(SecTagError::NotShort));
+    }
+
+    #[test]
+    fn packet_number_0_is_bad_unless_the_suite_is_xpn() {
+        let zero = |link: &Link| {
+            let mut frame = link.frame();
+            frame.octets_mut()[16..20].fill(0);
+            frame
+        };
+        let bad = (Err(FrameDiscard::BadTag(SecTagError::PnZero)), vec!["in_pkts_bad_tag"]);
+        let link_32 = encrypting();
+        assert_eq!(link_32.receive(&STRICT, &mut zero(&link_32)), bad);
+        assert_eq!(received(&RxTable::default(), &STRICT, &mut zero(&link_32)), bad);
+
+        let xpn = link(CipherSuite::GcmAesXpn128, ConfidentialityOffset::Offset0);
+        let late = (Err(FrameDiscard::Late), vec!["in_pkts_late"]);
+        assert_eq!(xpn.receive(&STRICT, &mut zero(&xpn)), late);
+        let mut other_an = changed(zero(&xpn), 14);
+        let not_using = (Err(FrameDiscard::NotUsingSa), vec!["in_pkts_not_using_sa"]);
+        assert_eq!(xpn.receive(&STRICT, &mut other_an), not_using);
+    }
+
+    #[test]
+    fn an_unknown_channel_passes_in_clear_unless_strict() {
+        let outcome =
+            |link: Link, settings| received(&RxTable::default(), settings, &mut link.frame());
+        let discarded = (Err(FrameDiscard::NoSci), vec!["in_pkts_no_sci"]);
+        assert_eq!(outcome(encrypting(), &CHECK), discarded);
+        assert_eq!(outcome(in_clear(), &STRICT), discarded);
+        let passed = (Ok(Verdict::UnknownSci), vec!["in_pkts_unknown_sci"]);
+        assert_eq!(outcome(in_clear(), &CHECK), passed);
+    }
+
+    #[test]
+    fn an_association_without_sa_passes_in_clear_unless_strict() {
+        let outcome = |link: Link, settings| {
+            let mut frame = link.frame();
+            // AN 1 becomes 0.
+            frame.octets_mut()[14] ^= 1;
+            let outcome = link.receive(settings, &mut frame);
+            (outcome, frame)
+        };
+        let discarded = (Err(FrameDiscard::NotUsingSa), vec!["in_pkts_not_using_sa"]);
+        assert_eq!(outcome(encrypting(), &CHECK).0, discarded);
+        assert_eq!(outcome(in_clear(), &STRICT).0, discarded);
+        let (passed, frame) = outcome(in_clear(), &DISABLED);
+        assert_eq!(passed, (Ok(Verdict::UnusedSa), vec!["in_pkts_unused_sa"]));
+        assert_eq!(frame.octets(), FRAME);
+    }
+
+    #[test]
+    fn a_frame_replayed_is_late_even_where_its_icv_would_be_wrong() {
+        let link = encrypting();
+        let first = link.frame();
+        assert_eq!(link.receive(&STRICT, &mut buffer(first.octets())).0, Ok(Verdict::Ok));
+        let late = (Err(FrameDiscard::Late), vec!["in_pkts_late"]);
+        assert_eq!(link.receive(&STRICT, &mut buffer(first.octets())), late);
+        assert_eq!(link.receive(&STRICT, &mut changed(buffer(first.octets()), 40)), late);
+    }
+
+    #[test]
+    fn without_replay_protection_a_frame_replayed_is_delayed() {
+        let lenient = SecySettings { replay_protect: false, ..STRICT };
+        let link = encrypting();
+        let first = link.frame();
+        assert_eq!(link.receive(&lenient, &mut buffer(first.octets())).0, Ok(Verdict::Ok));
+        let mut again = buffer(first.octets());
+        let outcome = link.receive(&lenient, &mut again);
+        assert_eq!(outcome, (Ok(Verdict::Delayed), vec!["in_pkts_delayed"]));
+        assert_eq!(again.octets(), FRAME);
+    }
+
+    #[test]
+    fn a_wrong_icv_passes_in_clear_only_where_frames_are_merely_checked() {
+        let outcome = |link: Link, settings| {
+            let mut frame = changed(link.frame(), 40);
+            let outcome = link.receive(settings, &mut frame);
+            let replay = link.table.sa(ki(1), OWN).unwrap().replay().next_pn();
+            assert_eq!(replay, PacketNumber(1), "a frame that is not valid changed the state");
+            (outcome, frame)
+        };
+        let discarded = (Err(FrameDiscard::NotValid), vec!["in_pkts_not_valid"]);
+        assert_eq!(outcome(encrypting(), &CHECK).0, discarded);
+        assert_eq!(outcome(encrypting(), &DISABLED).0, discarded);
+        assert_eq!(outcome(in_clear(), &STRICT).0, discarded);
+        let (passed, frame) = outcome(in_clear(), &CHECK);
+        assert_eq!(passed, (Ok(Verdict::Invalid), vec!["in_pkts_invalid"]));
+        // As it came, the changed octet included: 40 was in the user data.
+        assert_eq!(frame.octets()[24], FRAME[24] ^ 1);
+        assert_eq!((&frame.octets()[..24], &frame.octets()[25..]), (&FRAME[..24], &FRAME[25..]));
+    }
+
+    #[test]
+    fn in_disabled_mode_a_frame_in_clear_is_not_checked() {
+        let link = in_clear();
+        let outcome = link.receive(&DISABLED, &mut changed(link.frame(), 40));
+        assert_eq!(outcome, (Ok(Verdict::Unchecked), vec!["in_pkts_unchecked"]));
+
+        link.table.sa(ki(1), OWN).unwrap().replay().raise(PacketNumber(100));
+        let lenient = SecySettings { replay_protect: false, ..DISABLED };
+        let outcome = link.receive(&lenient, &mut link.frame());
+        assert_eq!(outcome, (Ok(Verdict::Delayed), vec!["in_pkts_delayed"]));
+        let outcome = link.receive(&DISABLED, &mut link.frame());
+        assert_eq!(outcome, (Err(FrameDiscard::Late), vec!["in_pkts_late"]));
+    }
+
+    #[test]
+    fn padding_behind_the_icv_of_a_short_frame_is_dropped() {
+        let link = encrypting();
+        let mut octets =
+            protected(&link.sa, TagStyle::PointToPoint, &FRAME[..22]).octets().to_vec();
+        octets.resize(60, 0);
+        let mut frame = buffer(&octets);
+        assert_eq!(link.receive(&STRICT, &mut frame).0, Ok(Verdict::Ok));
+        assert_eq!(frame.octets(), &FRAME[..22]);
+    }
+
+    #[test]
+    fn both_kinds_of_protection_may_come_on_one_sa() {
+        let sender = in_clear();
+        let mut table = RxTable::default();
+        // Expects encryption, from octet 30 on.
+        let key = key(CipherSuite::GcmAes128, ConfidentialityOffset::Offset30);
+        table.add_receiver(&key, an(1), member(OWN, None)).unwrap();
+        let mut frame = sender.frame();
+        assert_eq!(received(&table, &STRICT, &mut frame).0, Ok(Verdict::Ok));
+        assert_eq!(frame.octets(), FRAME);
+    }
+
+    #[test]
+    fn the_octets_of_valid_frames_are_counted_by_kind() {
+        for (link, expected) in [(encrypting(), (64, 0)), (in_clear(), (0, 64))] {
+            let mut counters = Counters::default();
+            validate(&link.table, &STRICT, &mut link.frame(), &mut counters).unwrap();
+            let octets = (counters.in_octets_decrypted, counters.in_octets_validated);
+            assert_eq!(octets, expected);
+        }
+    }
+
+    #[test]
+    fn a_channel_inferred_from_the_source_address_is_the_senders() {
+        let link = encrypting();
+        let mut frame = protected(&link.sa, TagStyle::EndStation, &FRAME);
+        assert_eq!(link.receive(&STRICT, &mut frame).0, Ok(Verdict::Ok));
+        let mut other = protected(&link.sa, TagStyle::EndStation, &FRAME);
+        other.octets_mut()[11] ^= 1;
+        assert_eq!(link.receive(&STRICT, &mut other).0, Err(FrameDiscard::NoSci));
+    }
+
+    #[test]
+    fn a_frame_of_another_key_is_not_valid() {
+        let link = encrypting();
+        let mut table = RxTable::default();
+        let other = key(CipherSuite::GcmAes256, ConfidentialityOffset::Offset0);
+        table.add_receiver(&other, an(1), member(OWN, None)).unwrap();
+        table.add_receiver(&default_key(), an(1), member(PEER, None)).unwrap();
+        assert_eq!(received(&table, &STRICT, &mut link.frame()).0, Err(FrameDiscard::NotValid));
+    }
+
+    /// 802.1AE-2018 10.6.4: the state may have moved while the ICV was checked.
+    #[test]
+    fn a_frame_that_another_thread_was_faster_with_is_late() {
+        let link = encrypting();
+        let mut counters = Counters::default();
+        link.table.sa(ki(1), OWN).unwrap().replay().commit_half(PacketNumber(1));
+        let outcome = validate(&link.table, &STRICT, &mut link.frame(), &mut counters);
+        assert_eq!(outcome, Err(FrameDiscard::Late));
+        // Its ICV was good, and counted as such.
+        assert_eq!((counters.in_pkts_late, counters.in_octets_decrypted), (1, 64));
+    }
+
+    #[test]
+    fn of_threads_that_receive_the_same_frames_one_delivers_each() {
+        const THREADS: usize = 4;
+        let link = in_clear();
+        let frames: Vec<FrameBuf> = (0..2000).map(|_| link.frame()).collect();
+        let delivered: Vec<AtomicU64> = frames.iter().map(|_| AtomicU64::new(0)).collect();
+        let start = Barrier::new(THREADS);
+        std::thread::scope(|scope| {
+            for _ in 0..THREADS {
+                scope.spawn(|| {
+                    let (mut copy, mut counters) = (FrameBuf::new(1600), Counters::default());
+                    start.wait();
+                    for (frame, delivered) in frames.iter().zip(&delivered) {
+                        copy.fill(frame.octets()).unwrap();
+                        let outcome = validate(&link.table, &STRICT, &mut copy, &mut counters);
+                        delivered.fetch_add(outcome.is_ok().into(), Relaxed);
+                    }
+                });
+            }
+        });
+        assert!(delivered.iter().all(|count| count.load(Relaxed) <= 1));
+        assert_eq!(delivered.last().unwrap().load(Relaxed), 1);
+    }
+}
