@@ -3,6 +3,8 @@
 
 pub mod crypto;
 pub mod ident;
+pub mod keyring;
+pub mod mka;
 pub mod secy;
 pub mod time;
 pub mod wire;

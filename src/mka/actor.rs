@@ -1,0 +1,99 @@
+//! Our own identity in one participant: MI, MN, and which MNs are recent.
+
+use std::collections::VecDeque;
+
+use super::timers::LIFE;
+use crate::crypto::{Entropy, NoEntropy};
+use crate::ident::{MemberId, MessageNumber};
+use crate::time::Time;
+
+/// A member identifier and the message numbers spent under it (802.1X-2020 9.4.2).
+#[derive(Debug)]
+pub(super) struct Actor {
+    mi: MemberId,
+    last: u32,
+    /// Message numbers sent within the last [`LIFE`]. Pacing bounds them to some 70.
+    sent: VecDeque<(u32, Time)>,
+}
+
+/// What a peer's mention of us proves.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Mention {
+    /// It has heard us within the last MKA Life Time.
+    Recent,
+    /// It repeats what we said long ago.
+    Stale,
+    /// It claims to have heard what we never said: somebody else uses our MI.
+    NeverSent,
+}
+
+/// Message numbers end here, so that a new MI is taken well before they wrap.
+const LAST_MN: u32 = u32::MAX - 1024;
+
+impl Actor {
+    /// Takes a fresh, random identity.
+    pub(super) fn new(entropy: &mut dyn Entropy) -> Result<Self, NoEntropy> {
+        let mut octets = [0; 12];
+        entropy.fill(&mut octets)?;
+        Ok(Self { mi: MemberId::from_octets(octets), last: 0, sent: VecDeque::new() })
+    }
+
+    pub(super) fn mi(&self) -> MemberId {
+        self.mi
+    }
+
+    /// The number of the message sent last; 0 before the first.
+    pub(super) fn last(&self) -> MessageNumber {
+        MessageNumber(self.last)
+    }
+
+    /// Tells whether this identity is used up.
+    pub(super) fn is_spent(&self) -> bool {
+        self.last >= LAST_MN
+    }
+
+    /// Spends the next message number.
+    pub(super) fn number(&mut self, now: Time) -> MessageNumber {
+        self.last += 1;
+        self.sent.push_back((self.last, now));
+        while self.sent.front().is_some_and(|&(_, at)| now.since(at) > LIFE) {
+            self.sent.pop_front();
+        }
+        MessageNumber(self.last)
+    }
+
+    /// Judges a mention of our MI with `mn` in a peer list. "Acceptably recent" is left open by the
+    /// standard; we take every number sent within the last MKA Life Time, for slow peers.
+    pub(super) fn judge(&self, now: Time, mn: MessageNumber) -> Mention {
+        if mn.0 > self.last {
+            return Mention::NeverSent;
+        }
+        let recent = self.sent.iter().any(|&(sent, at)| sent == mn.0 && now.since(at) <= LIFE);
+        if recent { Mention::Recent } else { Mention::Stale }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::mka::testing::Seeded;
+
+    /// 802.1X-2020 9.4.2, 9.4.3.
+    #[test]
+    fn only_numbers_of_the_last_life_time_are_recent() {
+        let mut actor = Actor::new(&mut Seeded::new(1)).unwrap();
+        let start = Time::ZERO;
+        assert_eq!(actor.number(start), MessageNumber(1));
+        let later = start.after(Duration::from_secs(5));
+        assert_eq!(actor.number(later), MessageNumber(2));
+
+        assert_eq!(actor.judge(later, MessageNumber(1)), Mention::Recent);
+        assert_eq!(actor.judge(later, MessageNumber(3)), Mention::NeverSent);
+        assert_eq!(actor.judge(later, MessageNumber(0)), Mention::Stale);
+        let much_later = start.after(LIFE + Duration::from_nanos(1));
+        assert_eq!(actor.judge(much_later, MessageNumber(1)), Mention::Stale);
+        assert_eq!(actor.judge(much_later, MessageNumber(2)), Mention::Recent);
+    }
+}

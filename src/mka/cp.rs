@@ -1,0 +1,355 @@
+//! The Controlled Port state machine (802.1X-2020 12.4, Figure 12-2).
+//!
+//! Pure: it is shown what holds, and answers with [`Action`]s in order. Where it departs from the
+//! figure, the reason stands beside the transition; `docs/conformance.md` lists all of them.
+//!
+//! What others report (all receive, the server transmits) is shown as a level that holds for the
+//! latest key, not as a latch that entering a state clears: a report that comes early is not lost.
+
+use super::timers::{LIFE, RETIRE};
+use crate::ident::{AssociationNumber, CipherSuite, ConfidentialityOffset, KeyId};
+use crate::time::Time;
+
+/// The states of Figure 12-2.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd)]
+pub enum CpState {
+    /// The port is not enabled.
+    Init,
+    /// No access: deciding anew.
+    Change,
+    /// Access in clear, without authentication.
+    Allowed,
+    /// Access in clear.
+    Authenticated,
+    /// MACsec is to be used; waiting for an SAK.
+    Secured,
+    /// The SAs of a new SAK are being created.
+    Receive,
+    /// Receiving with the new SAK.
+    Receiving,
+    /// Waiting for the key server to transmit.
+    Ready,
+    /// Transmission with the new SAK is being enabled.
+    Transmit,
+    /// Transmitting with the new SAK; the old one is still received.
+    Transmitting,
+    /// The new SAK was given up.
+    Abandon,
+    /// The old SAK is gone.
+    Retire,
+}
+
+/// What the port may do, as MKA and policy have decided (802.1X-2020 12.3, connect).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Connect {
+    Pending,
+    Authenticated,
+    Secure,
+}
+
+/// An SAK and the association it takes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Slot {
+    pub(super) ki: KeyId,
+    pub(super) an: AssociationNumber,
+}
+
+/// How the frames of an SAK are protected.
+pub(super) type Cipher = (CipherSuite, ConfidentialityOffset);
+
+/// What holds outside of the machine, for the latest key where it is about a key.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Conditions {
+    pub(super) port_enabled: bool,
+    pub(super) connect: Connect,
+    pub(super) elected_self: bool,
+    /// The cipher of the SAK distributed last.
+    pub(super) cipher: Option<Cipher>,
+    /// Every live peer receives with the latest key.
+    pub(super) all_receiving: bool,
+    /// At least one live peer receives with it.
+    pub(super) any_receiving: bool,
+    /// The key server transmits with it.
+    pub(super) server_transmitting: bool,
+    /// Every live peer transmits with it.
+    pub(super) all_transmitting: bool,
+}
+
+/// What the machine wants done, in order.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Action {
+    /// Frames pass protected.
+    Protect,
+    /// Frames pass in clear.
+    PassInClear,
+    Open,
+    Close,
+    CreateSas(Slot),
+    EnableTx(KeyId),
+    DeleteSas(KeyId),
+    /// Our SAK Use has changed: tell the others.
+    NewInfo,
+}
+
+/// The machine of one port.
+#[derive(Debug)]
+pub(super) struct Cp {
+    state: CpState,
+    latest: Option<Slot>,
+    latest_tx: bool,
+    latest_rx: bool,
+    old: Option<Slot>,
+    old_tx: bool,
+    old_rx: bool,
+    open: bool,
+    current: Option<Cipher>,
+    new_sak: Option<Slot>,
+    server_changed: bool,
+    /// The answer to `CreateSas` and to `EnableTx` of the latest key.
+    sas_created: Option<bool>,
+    tx_enabled: Option<bool>,
+    transmit_when: Time,
+    retire_when: Time,
+}
+
+/// No chain of transitions is longer; a longer one would be a loop.
+const STEPS_MAX: usize = 32;
+
+impl Cp {
+    pub(super) fn new() -> Self {
+        Self {
+            state: CpState::Init,
+            latest: None,
+            latest_tx: false,
+            latest_rx: false,
+            old: None,
+            old_tx: false,
+            old_rx: false,
+            open: false,
+            current: None,
+            new_sak: None,
+            server_changed: false,
+            sas_created: None,
+            tx_enabled: None,
+            transmit_when: Time::ZERO,
+            retire_when: Time::ZERO,
+        }
+    }
+
+    pub(super) fn state(&self) -> CpState {
+        self.state
+    }
+
+    /// The latest key with its transmit and receive flags.
+    pub(super) fn latest(&self) -> Option<(Slot, bool, bool)> {
+        self.latest.map(|slot| (slot, self.latest_tx, self.latest_rx))
+    }
+
+    /// The old key with its transmit and receive flags.
+    pub(super) fn old(&self) -> Option<(Slot, bool, bool)> {
+        self.old.map(|slot| (slot, self.old_tx, self.old_rx))
+    }
+
+    /// An SAK that waits for its turn.
+    pub(super) fn waiting(&self) -> Option<Slot> {
+        self.new_sak
+    }
+
+    /// Whether the Controlled Port is open.
+    pub(super) fn is_open(&self) -> bool {
+        self.open
+    }
+
+    /// The key that frames are sent with.
+    pub(super) fn transmits_with(&self) -> Option<Slot> {
+        let latest = self.latest.filter(|_| self.latest_tx);
+        latest.or(self.old.filter(|_| self.old_tx))
+    }
+
+    /// Notes that another key server was elected, one of another SCI.
+    pub(super) fn server_changed(&mut self) {
+        self.server_changed = true;
+    }
+
+    /// Notes a new SAK; one that still waits is superseded.
+    pub(super) fn new_sak(&mut self, slot: Slot) {
+        self.new_sak = Some(slot);
+    }
+
+    /// Notes the answer to `CreateSas`.
+    pub(super) fn sas_created(&mut self, ki: KeyId, done: bool) {
+        if self.latest.is_some_and(|slot| slot.ki == ki) {
+            self.sas_created = Some(done);
+        }
+    }
+
+    /// Notes the answer to `EnableTx`.
+    pub(super) fn tx_enabled(&mut self, ki: KeyId, done: bool) {
+        if self.latest.is_some_and(|slot| slot.ki == ki) {
+            self.tx_enabled = Some(done);
+        }
+    }
+
+    /// When the machine may move by itself; `None` means never.
+    pub(super) fn poll_timeout(&self) -> Option<Time> {
+        match self.state {
+            CpState::Receiving | CpState::Ready => Some(self.transmit_when),
+            CpState::Transmitting => Some(self.retire_when),
+            CpState::Init
+            | CpState::Change
+            | CpState::Allowed
+            | CpState::Authenticated
+            | CpState::Secured
+            | CpState::Receive
+            | CpState::Transmit
+            | CpState::Abandon
+            | CpState::Retire => None,
+        }
+    }
+
+    /// Moves until nothing more moves.
+    pub(super) fn step(&mut self, now: Time, holds: &Conditions, out: &mut Vec<Action>) {
+        for _ in 0..STEPS_MAX {
+            let Some(next) = self.next(now, holds) else { return };
+            self.enter(next, now, holds, out);
+        }
+        debug_assert!(false, "the machine runs in circles through {:?}", self.state);
+    }
+
+    fn changed(&self, holds: &Conditions) -> bool {
+        holds.connect != Connect::Secure || self.server_changed || self.current != holds.cipher
+    }
+
+    fn next(&self, now: Time, holds: &Conditions) -> Option<CpState> {
+        use CpState as S;
+        if !holds.port_enabled {
+            return (self.state != S::Init).then_some(S::Init);
+        }
+        let (changed, new_sak) = (self.changed(holds), self.new_sak.is_some());
+        let when = |condition: bool, state: S| condition.then_some(state);
+        match self.state {
+            S::Init => Some(S::Change),
+            S::Change => match holds.connect {
+                Connect::Pending => None,
+                Connect::Authenticated => Some(S::Authenticated),
+                Connect::Secure => Some(S::Secured),
+            },
+            // MKA never asks for unauthenticated access; the state exists for the figure's sake.
+            S::Allowed => Some(S::Change),
+            S::Authenticated => when(holds.connect != Connect::Authenticated, S::Change),
+            S::Secured => when(changed, S::Change).or(when(new_sak, S::Receive)),
+            // Beyond the figure: a refused or superseded key is given up here too, so that no
+            // answer of the data plane can leave the machine without an exit.
+            S::Receive => when(changed || new_sak || self.sas_created == Some(false), S::Abandon)
+                .or(when(self.sas_created == Some(true), S::Receiving)),
+            S::Receiving => when(changed || new_sak, S::Abandon)
+                .or(when(!holds.elected_self, S::Ready))
+                .or(when(self.server_may_transmit(now, holds), S::Transmit)),
+            // Beyond the figure: as after transmitWhen in RECEIVING, so that a server that receives
+            // with the new key and never says that it transmits does not hold us on the old one.
+            S::Ready => when(changed || new_sak, S::Abandon).or(when(
+                holds.server_transmitting || (now >= self.transmit_when && holds.any_receiving),
+                S::Transmit,
+            )),
+            S::Transmit => when(self.tx_enabled == Some(true), S::Transmitting)
+                .or(when(self.tx_enabled == Some(false), S::Abandon)),
+            // Beyond the figure: when the next SAK waits and all peers have moved to this one,
+            // the old one need not live on.
+            S::Transmitting => when(
+                changed || now >= self.retire_when || (new_sak && holds.all_transmitting),
+                S::Retire,
+            ),
+            S::Abandon => when(changed, S::Retire).or(when(new_sak, S::Receive)),
+            S::Retire => when(changed, S::Change).or(when(new_sak, S::Receive)),
+        }
+    }
+
+    /// The figure lets the first SAK be transmitted before anyone receives it, and any SAK after
+    /// transmitDelay. We wait for all, and after the delay for one at least: a key that nobody
+    /// receives is no better than none.
+    fn server_may_transmit(&self, now: Time, holds: &Conditions) -> bool {
+        holds.all_receiving || (now >= self.transmit_when && holds.any_receiving)
+    }
+
+    fn enter(&mut self, next: CpState, now: Time, holds: &Conditions, out: &mut Vec<Action>) {
+        self.state = next;
+        match next {
+            CpState::Init => {
+                self.delete_all(out);
+                self.server_changed = false;
+                self.new_sak = None;
+            }
+            CpState::Change => self.delete_all(out),
+            CpState::Allowed | CpState::Authenticated => {
+                out.push(Action::PassInClear);
+                self.set_open(true, out);
+            }
+            CpState::Secured => {
+                self.server_changed = false;
+                self.current = holds.cipher;
+                out.push(Action::Protect);
+            }
+            CpState::Receive => self.receive(out),
+            CpState::Receiving => {
+                self.latest_rx = true;
+                self.transmit_when = now.after(LIFE);
+                out.push(Action::NewInfo);
+            }
+            CpState::Ready => out.push(Action::NewInfo),
+            CpState::Transmit => {
+                self.tx_enabled = None;
+                out.extend(self.latest.map(|slot| Action::EnableTx(slot.ki)));
+            }
+            CpState::Transmitting => {
+                // The figure reports transmission on entering TRANSMIT; we do when it is true.
+                self.latest_tx = true;
+                self.set_open(true, out);
+                self.retire_when = if self.old_rx { now.after(RETIRE) } else { now };
+                self.old_tx = false;
+                out.push(Action::NewInfo);
+            }
+            CpState::Abandon => {
+                out.extend(self.latest.take().map(|slot| Action::DeleteSas(slot.ki)));
+                (self.latest_tx, self.latest_rx) = (false, false);
+            }
+            CpState::Retire => {
+                out.extend(self.old.map(|slot| Action::DeleteSas(slot.ki)));
+                self.old = self.latest.take();
+                (self.old_tx, self.old_rx) = (self.latest_tx, self.latest_rx);
+                (self.latest_tx, self.latest_rx) = (false, false);
+            }
+        }
+    }
+
+    fn receive(&mut self, out: &mut Vec<Action>) {
+        let Some(slot) = self.new_sak.take() else { return };
+        // A server may give an association that is still in use. Its word counts.
+        if let Some(old) = self.old.take_if(|old| old.an == slot.an) {
+            (self.old_tx, self.old_rx) = (false, false);
+            out.push(Action::DeleteSas(old.ki));
+        }
+        self.latest = Some(slot);
+        (self.latest_tx, self.latest_rx) = (false, false);
+        (self.sas_created, self.tx_enabled) = (None, None);
+        out.push(Action::CreateSas(slot));
+    }
+
+    fn delete_all(&mut self, out: &mut Vec<Action>) {
+        self.set_open(false, out);
+        let slots = [self.latest.take(), self.old.take()];
+        out.extend(slots.into_iter().flatten().map(|slot| Action::DeleteSas(slot.ki)));
+        (self.latest_tx, self.latest_rx) = (false, false);
+        (self.old_tx, self.old_rx) = (false, false);
+    }
+
+    fn set_open(&mut self, open: bool, out: &mut Vec<Action>) {
+        if self.open != open {
+            self.open = open;
+            out.push(if open { Action::Open } else { Action::Close });
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "cp_tests.rs"]
+mod tests;

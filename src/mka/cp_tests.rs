@@ -1,0 +1,393 @@
+//! Every transition of the machine, and every departure from the figure.
+
+use std::time::Duration;
+
+use super::*;
+use crate::ident::{KeyNumber, MemberId};
+
+const CIPHER: Cipher = (CipherSuite::GcmAesXpn256, ConfidentialityOffset::Offset0);
+
+/// A port that is enabled, and an other end that has said nothing yet.
+const IDLE: Conditions = Conditions {
+    port_enabled: true,
+    connect: Connect::Pending,
+    elected_self: true,
+    cipher: None,
+    all_receiving: false,
+    any_receiving: false,
+    server_transmitting: false,
+    all_transmitting: false,
+};
+
+const SERVER: Conditions = Conditions { connect: Connect::Secure, cipher: Some(CIPHER), ..IDLE };
+const MEMBER: Conditions = Conditions { elected_self: false, ..SERVER };
+
+fn slot(number: u32) -> Slot {
+    let an = AssociationNumber::from_low_bits(u8::try_from(number - 1).unwrap());
+    Slot { ki: KeyId { server: MemberId::from_octets([9; 12]), number: KeyNumber(number) }, an }
+}
+
+fn at(millis: u64) -> Time {
+    Time::ZERO.after(Duration::from_millis(millis))
+}
+
+struct Machine {
+    cp: Cp,
+    now: Time,
+}
+
+impl Machine {
+    fn new() -> Self {
+        Self { cp: Cp::new(), now: Time::ZERO }
+    }
+
+    fn step(&mut self, holds: Conditions) -> Vec<Action> {
+        let mut actions = Vec::new();
+        self.cp.step(self.now, &holds, &mut actions);
+        actions
+    }
+
+    /// A server in TRANSMITTING with SAK 1 as its first.
+    fn transmitting() -> Self {
+        let mut machine = Self::receiving(1, SERVER);
+        machine.step(Conditions { all_receiving: true, any_receiving: true, ..SERVER });
+        machine.cp.tx_enabled(slot(1).ki, true);
+        machine
+    }
+
+    /// In RECEIVING or READY with SAK `number`.
+    fn receiving(number: u32, holds: Conditions) -> Self {
+        let mut machine = Self::new();
+        machine.cp.new_sak(slot(number));
+        machine.step(holds);
+        machine.cp.sas_created(slot(number).ki, true);
+        machine.step(holds);
+        machine
+    }
+
+    /// A server that has retired everything before SAK 1 and gets SAK 2.
+    fn rekeying() -> Self {
+        let mut machine = Self::transmitting();
+        machine.step(SERVER);
+        assert_eq!(machine.cp.state(), CpState::Retire);
+        machine.cp.new_sak(slot(2));
+        machine
+    }
+}
+
+#[test]
+fn init_goes_on_once_the_port_is_enabled() {
+    let mut machine = Machine::new();
+    assert_eq!(machine.step(Conditions { port_enabled: false, ..IDLE }), []);
+    assert_eq!(machine.cp.state(), CpState::Init);
+    assert_eq!(machine.step(IDLE), []);
+    assert_eq!(machine.cp.state(), CpState::Change);
+}
+
+#[test]
+fn any_state_returns_to_init_and_closes_when_the_port_is_disabled() {
+    let mut machine = Machine::transmitting();
+    machine.step(SERVER);
+    let actions = machine.step(Conditions { port_enabled: false, ..SERVER });
+    assert_eq!(actions, [Action::Close, Action::DeleteSas(slot(1).ki)]);
+    assert_eq!(machine.cp.state(), CpState::Init);
+}
+
+#[test]
+fn change_waits_until_the_outcome_is_known() {
+    let mut machine = Machine::new();
+    machine.step(IDLE);
+    assert_eq!(machine.step(IDLE), []);
+    let authenticated = Conditions { connect: Connect::Authenticated, ..IDLE };
+    assert_eq!(machine.step(authenticated), [Action::PassInClear, Action::Open]);
+    assert_eq!(machine.cp.state(), CpState::Authenticated);
+}
+
+#[test]
+fn authenticated_closes_when_the_outcome_changes() {
+    let mut machine = Machine::new();
+    machine.step(Conditions { connect: Connect::Authenticated, ..IDLE });
+    assert_eq!(machine.step(IDLE), [Action::Close]);
+    assert_eq!(machine.cp.state(), CpState::Change);
+}
+
+#[test]
+fn change_goes_to_secured_which_waits_for_an_sak_with_the_port_closed() {
+    let mut machine = Machine::new();
+    assert_eq!(machine.step(SERVER), [Action::Protect]);
+    assert_eq!(machine.cp.state(), CpState::Secured);
+    assert!(!machine.cp.is_open());
+}
+
+#[test]
+fn secured_returns_to_change_with_the_outcome_the_server_or_the_cipher() {
+    let other = Some((CipherSuite::GcmAes128, ConfidentialityOffset::Offset0));
+    for change in 0..3 {
+        let mut machine = Machine::new();
+        machine.step(SERVER);
+        let holds = match change {
+            0 => IDLE,
+            1 => Conditions { connect: Connect::Pending, ..SERVER },
+            _ => Conditions { cipher: other, connect: Connect::Pending, ..SERVER },
+        };
+        machine.step(holds);
+        assert_eq!(machine.cp.state(), CpState::Change, "change {change}");
+    }
+    let mut machine = Machine::new();
+    machine.step(SERVER);
+    machine.cp.server_changed();
+    assert_eq!(machine.step(SERVER), [Action::Protect], "through CHANGE and back");
+}
+
+#[test]
+fn an_sak_is_received_before_it_is_said() {
+    let mut machine = Machine::new();
+    machine.cp.new_sak(slot(1));
+    assert_eq!(machine.step(SERVER), [Action::Protect, Action::CreateSas(slot(1))]);
+    assert_eq!(machine.cp.state(), CpState::Receive);
+    assert_eq!(machine.cp.latest(), Some((slot(1), false, false)));
+
+    machine.cp.sas_created(slot(1).ki, true);
+    assert_eq!(machine.step(SERVER), [Action::NewInfo]);
+    assert_eq!(machine.cp.state(), CpState::Receiving);
+    assert_eq!(machine.cp.latest(), Some((slot(1), false, true)));
+}
+
+/// The figure has no such exit, and a refusal would leave the machine stuck.
+#[test]
+fn a_refused_sak_is_abandoned_and_the_next_one_taken() {
+    let mut machine = Machine::new();
+    machine.cp.new_sak(slot(1));
+    machine.step(SERVER);
+    machine.cp.sas_created(slot(1).ki, false);
+    assert_eq!(machine.step(SERVER), [Action::DeleteSas(slot(1).ki)]);
+    assert_eq!(machine.cp.state(), CpState::Abandon);
+
+    machine.cp.new_sak(slot(2));
+    assert_eq!(machine.step(SERVER), [Action::CreateSas(slot(2))]);
+}
+
+#[test]
+fn the_answer_to_an_abandoned_sak_means_nothing_to_the_next() {
+    let mut machine = Machine::new();
+    machine.cp.new_sak(slot(1));
+    machine.step(SERVER);
+    machine.cp.new_sak(slot(2));
+    let actions = machine.step(SERVER);
+    assert_eq!(actions, [Action::DeleteSas(slot(1).ki), Action::CreateSas(slot(2))]);
+
+    machine.cp.sas_created(slot(1).ki, true);
+    assert_eq!(machine.step(SERVER), []);
+    assert_eq!(machine.cp.state(), CpState::Receive);
+}
+
+#[test]
+fn a_server_transmits_when_all_receive() {
+    let mut machine = Machine::receiving(1, SERVER);
+    assert_eq!(machine.step(SERVER), []);
+    let some = Conditions { any_receiving: true, ..SERVER };
+    assert_eq!(machine.step(some), []);
+
+    let all = Conditions { all_receiving: true, any_receiving: true, ..SERVER };
+    assert_eq!(machine.step(all), [Action::EnableTx(slot(1).ki)]);
+    assert_eq!(machine.cp.state(), CpState::Transmit);
+}
+
+#[test]
+fn a_server_waits_a_life_time_for_stragglers_and_never_transmits_to_nobody() {
+    let some = Conditions { any_receiving: true, ..SERVER };
+    let mut machine = Machine::receiving(1, SERVER);
+    assert_eq!(machine.cp.poll_timeout(), Some(at(6000)));
+    machine.now = at(5999);
+    assert_eq!(machine.step(some), []);
+    machine.now = at(6000);
+    assert_eq!(machine.step(SERVER), []);
+    assert_eq!(machine.step(some), [Action::EnableTx(slot(1).ki)]);
+}
+
+#[test]
+fn another_than_the_server_waits_in_ready_for_the_server_to_transmit() {
+    let mut machine = Machine::receiving(1, MEMBER);
+    assert_eq!(machine.cp.state(), CpState::Ready);
+    assert_eq!(machine.step(Conditions { all_receiving: true, ..MEMBER }), []);
+    let transmitting = Conditions { server_transmitting: true, ..MEMBER };
+    assert_eq!(machine.step(transmitting), [Action::EnableTx(slot(1).ki)]);
+}
+
+#[test]
+fn ready_goes_on_after_a_life_time_if_somebody_receives() {
+    let mut machine = Machine::receiving(1, MEMBER);
+    let receiving = Conditions { any_receiving: true, ..MEMBER };
+    machine.now = at(5999);
+    assert_eq!(machine.step(receiving), []);
+    machine.now = at(6000);
+    assert_eq!(machine.step(MEMBER), []);
+    assert_eq!(machine.step(receiving), [Action::EnableTx(slot(1).ki)]);
+}
+
+#[test]
+fn receiving_and_ready_give_up_for_a_newer_sak_before_they_go_on() {
+    for (holds, go) in [
+        (SERVER, Conditions { all_receiving: true, ..SERVER }),
+        (MEMBER, Conditions { server_transmitting: true, ..MEMBER }),
+    ] {
+        let mut machine = Machine::receiving(1, holds);
+        machine.cp.new_sak(slot(2));
+        let actions = machine.step(go);
+        assert_eq!(actions, [Action::DeleteSas(slot(1).ki), Action::CreateSas(slot(2))]);
+        assert_eq!(machine.cp.state(), CpState::Receive);
+    }
+}
+
+#[test]
+fn receiving_gives_up_when_the_outcome_changes() {
+    let mut machine = Machine::receiving(1, SERVER);
+    let actions = machine.step(IDLE);
+    assert_eq!(actions, [Action::DeleteSas(slot(1).ki)]);
+    assert_eq!(machine.cp.state(), CpState::Change);
+}
+
+#[test]
+fn the_first_sak_opens_the_port_once_it_transmits() {
+    let mut machine = Machine::transmitting();
+    assert_eq!(machine.step(SERVER), [Action::Open, Action::NewInfo]);
+    assert_eq!(machine.cp.state(), CpState::Retire);
+    assert_eq!(machine.cp.old(), Some((slot(1), true, true)));
+    assert_eq!(machine.cp.transmits_with(), Some(slot(1)));
+}
+
+#[test]
+fn a_refused_transmit_sa_is_abandoned() {
+    let mut machine = Machine::receiving(1, SERVER);
+    machine.step(Conditions { all_receiving: true, ..SERVER });
+    machine.cp.tx_enabled(slot(1).ki, false);
+    assert_eq!(machine.step(SERVER), [Action::DeleteSas(slot(1).ki)]);
+    assert_eq!(machine.cp.state(), CpState::Abandon);
+    assert!(!machine.cp.is_open());
+}
+
+#[test]
+fn a_rekey_keeps_the_old_sak_until_the_retire_time_is_over() {
+    let mut machine = Machine::rekeying();
+    assert_eq!(machine.step(SERVER), [Action::CreateSas(slot(2))]);
+    machine.cp.sas_created(slot(2).ki, true);
+    machine.step(SERVER);
+    assert_eq!(machine.cp.transmits_with(), Some(slot(1)));
+    machine.step(Conditions { all_receiving: true, ..SERVER });
+    machine.cp.tx_enabled(slot(2).ki, true);
+    assert_eq!(machine.step(SERVER), [Action::NewInfo]);
+    assert_eq!(machine.cp.state(), CpState::Transmitting);
+    assert_eq!(machine.cp.transmits_with(), Some(slot(2)));
+    assert_eq!(machine.cp.old(), Some((slot(1), false, true)));
+    assert_eq!(machine.cp.poll_timeout(), Some(at(3000)));
+
+    machine.now = at(2999);
+    assert_eq!(machine.step(SERVER), []);
+    machine.now = at(3000);
+    assert_eq!(machine.step(SERVER), [Action::DeleteSas(slot(1).ki)]);
+    assert_eq!(machine.cp.old(), Some((slot(2), true, true)));
+}
+
+#[test]
+fn the_next_sak_does_not_wait_for_the_retire_time_once_all_have_moved() {
+    let mut machine = Machine::rekeying();
+    machine.step(SERVER);
+    machine.cp.sas_created(slot(2).ki, true);
+    machine.step(Conditions { all_receiving: true, ..SERVER });
+    machine.cp.tx_enabled(slot(2).ki, true);
+    machine.cp.new_sak(slot(3));
+    machine.step(SERVER);
+    assert_eq!(machine.cp.state(), CpState::Transmitting);
+
+    let actions = machine.step(Conditions { all_transmitting: true, ..SERVER });
+    assert_eq!(actions, [Action::DeleteSas(slot(1).ki), Action::CreateSas(slot(3))]);
+}
+
+#[test]
+fn another_server_tears_the_port_down_from_transmitting_and_from_retire() {
+    let mut machine = Machine::transmitting();
+    machine.step(SERVER);
+    machine.cp.server_changed();
+    let actions = machine.step(SERVER);
+    assert_eq!(actions, [Action::Close, Action::DeleteSas(slot(1).ki), Action::Protect]);
+    assert_eq!(machine.cp.state(), CpState::Secured);
+
+    let mut machine = Machine::rekeying();
+    machine.step(SERVER);
+    machine.cp.sas_created(slot(2).ki, true);
+    machine.step(Conditions { all_receiving: true, ..SERVER });
+    machine.cp.tx_enabled(slot(2).ki, true);
+    machine.step(SERVER);
+    let actions = machine.step(IDLE);
+    let deletions = [Action::DeleteSas(slot(1).ki), Action::Close, Action::DeleteSas(slot(2).ki)];
+    assert_eq!(actions, deletions);
+    assert_eq!(machine.cp.state(), CpState::Change);
+}
+
+#[test]
+fn an_association_that_the_old_key_still_has_is_freed_first() {
+    let mut machine = Machine::transmitting();
+    machine.step(SERVER);
+    let clash = Slot { an: slot(1).an, ..slot(2) };
+    machine.cp.new_sak(clash);
+    assert_eq!(machine.step(SERVER), [Action::DeleteSas(slot(1).ki), Action::CreateSas(clash)]);
+    assert_eq!(machine.cp.old(), None);
+}
+
+/// Whatever happens in whatever order, the machine has an exit: from each state that random
+/// events lead to, a good peer and a working data plane get it to transmit.
+#[test]
+fn no_state_is_without_an_exit() {
+    let mut random = 1_u64;
+    let mut roll = |sides: u64| {
+        random =
+            random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (random >> 33) % sides
+    };
+    let mut seen = std::collections::BTreeSet::new();
+    for _ in 0..2_000 {
+        let (mut machine, mut number) = (Machine::new(), 0);
+        for _ in 0..roll(30) {
+            machine.now = machine.now.after(Duration::from_millis(roll(4000)));
+            let latest = machine.cp.latest().map(|(slot, ..)| slot.ki);
+            match roll(6) {
+                0 => {
+                    number += 1;
+                    machine.cp.new_sak(slot(number));
+                }
+                1 => machine.cp.server_changed(),
+                2 | 3 => {
+                    if let Some(ki) = latest {
+                        machine.cp.sas_created(ki, roll(4) > 0);
+                        machine.cp.tx_enabled(ki, roll(4) > 0);
+                    }
+                }
+                _ => {}
+            }
+            machine.step(Conditions {
+                port_enabled: roll(20) > 0,
+                connect: if roll(8) > 0 { Connect::Secure } else { Connect::Pending },
+                elected_self: roll(2) > 0,
+                cipher: Some(CIPHER),
+                all_receiving: roll(2) > 0,
+                any_receiving: roll(2) > 0,
+                server_transmitting: roll(2) > 0,
+                all_transmitting: roll(2) > 0,
+            });
+            seen.insert(machine.cp.state());
+        }
+        number += 1;
+        machine.cp.new_sak(slot(number));
+        for _ in 0..12 {
+            machine.now = machine.now.after(Duration::from_secs(1));
+            if let Some((latest, ..)) = machine.cp.latest() {
+                machine.cp.sas_created(latest.ki, true);
+                machine.cp.tx_enabled(latest.ki, true);
+            }
+            machine.step(Conditions { all_receiving: true, any_receiving: true, ..SERVER });
+        }
+        assert_eq!(machine.cp.transmits_with(), Some(slot(number)), "{:?}", machine.cp);
+        assert!(machine.cp.is_open());
+    }
+    assert!(seen.len() >= 8, "random events reached only {seen:?}");
+}

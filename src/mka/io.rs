@@ -1,0 +1,39 @@
+//! What goes into a KaY and what comes out.
+
+use crate::secy::{CommandId, SecyCommand, SecyError, TxProgress};
+
+/// Something that happened outside of the KaY.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// The time that `poll_timeout` named has come.
+    Timeout,
+    /// The link below came up (`true`) or went down.
+    Carrier(bool),
+    /// A frame with the EAPOL EtherType arrived, Ethernet header first.
+    Frame(&'a [u8]),
+    /// The data plane has answered a command.
+    Secy {
+        /// Which command.
+        id: CommandId,
+        /// How it went.
+        result: Result<(), SecyError>,
+    },
+    /// The data plane told how many packet numbers are spent.
+    TxProgress(TxProgress),
+}
+
+/// Something that the KaY wants done. Outputs come in the order in which they must be done: the
+/// protocol says that it receives only after the data plane has said so.
+#[must_use]
+#[derive(Debug)]
+pub enum Output {
+    /// Send this frame, complete from Ethernet header to ICV, on the Uncontrolled Port.
+    Transmit(Vec<u8>),
+    /// Have the data plane do this and answer under this id.
+    Secy {
+        /// The id that the answer must bear.
+        id: CommandId,
+        /// What to do.
+        command: SecyCommand,
+    },
+}

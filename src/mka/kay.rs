@@ -1,0 +1,476 @@
+//! The KaY: what it holds, what it takes in and what it shows.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::cp::{Cp, CpState};
+use super::discard::Discards;
+use super::io::{Input, Output};
+use super::participant::Participant;
+use super::policy::Policy;
+use super::sak::{Distribution, KnownSak};
+use super::status::{
+    Distributing, Evidence, KeyServer, ParticipantStatus, PeerStatus, PortState, SakStatus, Status,
+};
+use super::timers::{HELLO, LIFE};
+use crate::crypto::{Entropy, NoEntropy};
+use crate::ident::{AssociationNumber, KeyId, Sci};
+use crate::keyring::KeyRing;
+use crate::secy::{CommandId, SecyCommand, SecyError, TxProgress, UsedKeys};
+use crate::time::Time;
+
+/// Runs MKA on one port.
+pub struct Kay {
+    pub(super) policy: Policy,
+    pub(super) entropy: Box<dyn Entropy + Send>,
+    /// One for each key, newest first.
+    pub(super) participants: Vec<Participant>,
+    /// Which of them drives the SecY.
+    pub(super) principal: Option<usize>,
+    pub(super) carrier: bool,
+    pub(super) carrier_since: Option<Time>,
+    pub(super) carrier_lost: Option<Time>,
+    pub(super) cp: Cp,
+    /// The key server that we last followed.
+    pub(super) server: Option<Sci>,
+    pub(super) decided: Option<Decided>,
+    pub(super) saks: BTreeMap<KeyId, KnownSak>,
+    pub(super) newest: Option<KeyId>,
+    pub(super) distribution: Option<Distribution>,
+    /// An SAK is taken once.
+    pub(super) used: UsedKeys,
+    pub(super) last_an: Option<AssociationNumber>,
+    pub(super) last_fresh: Option<Time>,
+    /// A fresh SAK is asked for, and will be made as soon as the rules let it be.
+    pub(super) rekey_wanted: bool,
+    /// The SAK that we had of the key server and lost, once a new MI has asked for another.
+    pub(super) lost_sak: Option<KeyId>,
+    /// Not before this time, after the data plane or the entropy has failed us.
+    pub(super) retry_at: Option<Time>,
+    pub(super) pending: BTreeMap<CommandId, Asked>,
+    /// What the data plane refused and is to be asked again, and when.
+    pub(super) undone: BTreeSet<Asked>,
+    pub(super) redo_at: Option<Time>,
+    pub(super) next_command: u64,
+    pub(super) open: bool,
+    pub(super) progress: Progress,
+    pub(super) outputs: VecDeque<Output>,
+    pub(super) now: Time,
+    pub(super) state: (PortState, Time),
+    pub(super) rekeys: u64,
+    pub(super) sent: u64,
+    pub(super) accepted: u64,
+    pub(super) discards: Discards,
+    pub(super) evidence: Evidence,
+}
+
+/// What a key server has decided for its CA (802.1X-2020 9.5.1).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Decided {
+    pub(super) by: Sci,
+    pub(super) secure: bool,
+}
+
+/// What a command was about, for when it is answered. Ordered as it is to be repeated.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd)]
+pub(super) enum Asked {
+    Configure,
+    ControlledPort,
+    CreateSas(KeyId),
+    EnableTx(KeyId),
+    RemoveReceiver(Sci),
+    AddReceiver(KeyId, Sci),
+    RemoveSak(KeyId),
+    RaiseLowestPn,
+}
+
+impl Asked {
+    fn of(command: &SecyCommand) -> Self {
+        match *command {
+            SecyCommand::Configure(_) => Self::Configure,
+            SecyCommand::SetControlledPort(_) => Self::ControlledPort,
+            SecyCommand::InstallSak(ref install) => Self::CreateSas(install.key.ki),
+            SecyCommand::AddReceiver { ki, member } => Self::AddReceiver(ki, member.sci),
+            SecyCommand::RemoveReceiver(sci) => Self::RemoveReceiver(sci),
+            SecyCommand::EnableTx(ki) => Self::EnableTx(ki),
+            SecyCommand::RemoveSak(ki) => Self::RemoveSak(ki),
+            SecyCommand::RaiseLowestPn { .. } => Self::RaiseLowestPn,
+        }
+    }
+}
+
+/// How far the packet numbers of the SAs have come, now and one Hello Time ago.
+#[derive(Debug, Default)]
+pub(super) struct Progress(VecDeque<(Time, TxProgress)>);
+
+impl Progress {
+    /// More samples than this within one Hello Time are not needed.
+    const SAMPLES_MAX: usize = 16;
+
+    fn note(&mut self, now: Time, progress: TxProgress) {
+        while self.0.len() >= Self::SAMPLES_MAX {
+            self.0.pop_front();
+        }
+        self.0.push_back((now, progress));
+    }
+
+    /// The next packet number of a key's transmit SA as last heard.
+    pub(super) fn next_pn(&self, ki: KeyId) -> Option<u64> {
+        self.0.iter().rev().find(|(_, of)| of.ki == ki).map(|(_, of)| of.next_pn.0)
+    }
+
+    /// The lowest packet number that may still be on its way (802.1X-2020 9.10, LLPN): what was
+    /// last sent one Hello Time ago, 1 at least.
+    pub(super) fn llpn(&self, now: Time, ki: KeyId) -> u64 {
+        let mut known = self.0.iter().rev().filter(|(_, of)| of.ki == ki);
+        let old = known.find(|(at, _)| now.since(*at) >= HELLO);
+        old.map_or(1, |(_, of)| of.next_pn.0.saturating_sub(1).max(1))
+    }
+}
+
+/// Why a rekey was not begun.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum RekeyRefused {
+    /// There is no SAK to replace.
+    #[error("the port is not secured, so there is no key to replace")]
+    NotSecured,
+    /// Only the key server makes SAKs.
+    #[error("the peer {0} is key server: only it can make a new key")]
+    PeerIsKeyServer(Sci),
+}
+
+impl Kay {
+    /// Makes a KaY without carrier.
+    ///
+    /// # Errors
+    ///
+    /// [`NoEntropy`] where no member identifier could be drawn.
+    pub fn new(
+        now: Time,
+        policy: Policy,
+        keys: &KeyRing,
+        entropy: Box<dyn Entropy + Send>,
+    ) -> Result<Self, NoEntropy> {
+        let mut kay = Self {
+            policy,
+            entropy,
+            participants: Vec::new(),
+            principal: None,
+            carrier: false,
+            carrier_since: None,
+            carrier_lost: None,
+            cp: Cp::new(),
+            server: None,
+            decided: None,
+            saks: BTreeMap::new(),
+            newest: None,
+            distribution: None,
+            used: UsedKeys::default(),
+            last_an: None,
+            last_fresh: None,
+            rekey_wanted: false,
+            lost_sak: None,
+            retry_at: None,
+            pending: BTreeMap::new(),
+            undone: BTreeSet::new(),
+            redo_at: None,
+            next_command: 1,
+            open: false,
+            progress: Progress::default(),
+            outputs: VecDeque::new(),
+            now,
+            state: (PortState::Down, now),
+            rekeys: 0,
+            sent: 0,
+            accepted: 0,
+            discards: Discards::default(),
+            evidence: Evidence::default(),
+        };
+        kay.set_keys(now, keys)?;
+        Ok(kay)
+    }
+
+    /// Takes one input; afterwards the outputs are to be polled.
+    pub fn handle(&mut self, now: Time, input: Input<'_>) {
+        self.now = self.now.max(now);
+        let now = self.now;
+        match input {
+            Input::Timeout => {}
+            Input::Carrier(carrier) => self.carrier(now, carrier),
+            Input::Frame(frame) => {
+                if let Err(discard) = self.receive(now, frame) {
+                    self.discards.count(discard);
+                }
+            }
+            Input::Secy { id, result } => self.answered(now, id, result),
+            Input::TxProgress(progress) => self.progress.note(now, progress),
+        }
+        self.settle(now);
+    }
+
+    /// Yields the next thing to do; `None` means that everything is said.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// Says when to call `handle` again at the latest; `None` means that only an event can help.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Time> {
+        let participants = self.participants.iter().flat_map(|participant| {
+            let due = self.carrier.then(|| participant.pace.due());
+            let failing = participant.alone_since.map(|since| since.after(LIFE));
+            [due, participant.peers.poll_timeout(), failing.filter(|&at| at > self.now)]
+        });
+        let later = |at: Option<Time>| at.filter(|&at| at > self.now);
+        participants
+            .chain([
+                later(self.cp.poll_timeout()),
+                later(self.retry_at),
+                later(self.redo_at),
+                later(self.carrier_lost.map(|at| at.after(LIFE))),
+                later(self.fresh_sak_due()),
+            ])
+            .flatten()
+            .min()
+    }
+
+    /// Replaces the keys. Participants whose key stays go on untouched.
+    ///
+    /// # Errors
+    ///
+    /// [`NoEntropy`] where a new participant found no member identifier; nothing has changed then.
+    pub fn set_keys(&mut self, now: Time, keys: &KeyRing) -> Result<(), NoEntropy> {
+        let kept = |participant: &Participant, key: &crate::keyring::Key| {
+            participant.ckn() == &key.ckn && participant.key.cak.same_as(&key.cak)
+        };
+        let mut fresh = Vec::new();
+        for key in keys.iter() {
+            if !self.participants.iter().any(|participant| kept(participant, key)) {
+                fresh.push(Participant::new(now, Arc::clone(key), self.entropy.as_mut())?);
+            }
+        }
+        let mut pool = std::mem::take(&mut self.participants);
+        pool.append(&mut fresh);
+        for key in keys.iter() {
+            if let Some(at) = pool.iter().position(|participant| kept(participant, key)) {
+                self.participants.push(pool.swap_remove(at));
+            }
+        }
+        self.principal = None;
+        self.settle(now);
+        Ok(())
+    }
+
+    /// Asks for a fresh SAK. It is made as soon as the rules let it be, and the request is kept
+    /// until then.
+    ///
+    /// # Errors
+    ///
+    /// [`RekeyRefused`] where there is nothing to replace or another is to do it.
+    pub fn rekey(&mut self, now: Time) -> Result<(), RekeyRefused> {
+        if self.port_state(now) != PortState::Secured {
+            return Err(RekeyRefused::NotSecured);
+        }
+        match self.key_server() {
+            Some(KeyServer::Own) => {
+                self.rekey_wanted = true;
+                self.settle(now);
+                Ok(())
+            }
+            Some(KeyServer::Peer(sci)) => Err(RekeyRefused::PeerIsKeyServer(sci)),
+            None => Err(RekeyRefused::NotSecured),
+        }
+    }
+
+    /// Shows how things stand.
+    #[must_use]
+    pub fn status(&self, now: Time) -> Status {
+        let now = self.now.max(now);
+        let distributing = self.distribution.as_ref().filter(|distribution| !distribution.complete);
+        Status {
+            state: self.state.0,
+            since: self.state.1,
+            carrier_since: self.carrier_since,
+            sci: self.policy.sci,
+            priority: self.policy.priority,
+            cp: self.cp.state(),
+            key_server: self.key_server(),
+            participants: (0..self.participants.len())
+                .filter_map(|index| self.participant_status(now, index))
+                .collect(),
+            sak: self.sak_status(),
+            distributing: distributing.and_then(|distribution| {
+                let suite = self.saks.get(&distribution.ki)?.key.suite;
+                Some(Distributing { since: distribution.since, suite })
+            }),
+            rekeys: self.rekeys,
+            sent: self.sent,
+            accepted: self.accepted,
+            discards: self.discards.clone(),
+            evidence: self.evidence.clone(),
+        }
+    }
+
+    /// How the port stands.
+    #[must_use]
+    pub fn state(&self) -> PortState {
+        self.state.0
+    }
+
+    /// Works out how the port stands. It is secured only while frames really pass protected.
+    pub(super) fn port_state(&self, now: Time) -> PortState {
+        if !self.carrier {
+            return PortState::Down;
+        }
+        match self.cp.state() {
+            CpState::Authenticated | CpState::Allowed => return PortState::Authenticated,
+            CpState::Init
+            | CpState::Change
+            | CpState::Secured
+            | CpState::Receive
+            | CpState::Receiving
+            | CpState::Ready
+            | CpState::Transmit
+            | CpState::Transmitting
+            | CpState::Abandon
+            | CpState::Retire => {}
+        }
+        if self.open && self.cp.transmits_with().is_some() {
+            return PortState::Secured;
+        }
+        // The best of the participants speaks for the port: one with peers before one without.
+        let states = self.participants.iter().map(|participant| state_of(now, participant));
+        states.min_by_key(|&state| state != PortState::Pending).unwrap_or(PortState::Listening)
+    }
+
+    fn key_server(&self) -> Option<KeyServer> {
+        let principal = self.participants.get(self.principal?)?;
+        let elected = principal.elected?;
+        Some(if elected.is_own() { KeyServer::Own } else { KeyServer::Peer(elected.sci) })
+    }
+
+    fn participant_status(&self, now: Time, index: usize) -> Option<ParticipantStatus> {
+        let participant = self.participants.get(index)?;
+        let principal = self.principal == Some(index);
+        let state = state_of(now, participant);
+        Some(ParticipantStatus {
+            ckn: participant.ckn().clone(),
+            principal,
+            state: if principal { self.port_state(now) } else { state },
+            mi: participant.actor.mi(),
+            mn: participant.actor.last(),
+            has_key_server: participant.elected.is_some(),
+            peers: participant
+                .peers
+                .iter()
+                .map(|(mi, peer)| PeerStatus {
+                    sci: peer.sci,
+                    mi,
+                    live: peer.is_live(),
+                    priority: peer.priority,
+                    key_server: peer.key_server,
+                    capability: peer.capability,
+                    mka_version: peer.mka_version,
+                    first_heard: peer.first_heard,
+                    last_heard: peer.heard,
+                })
+                .collect(),
+        })
+    }
+
+    fn sak_status(&self) -> Option<SakStatus> {
+        let slot = self.cp.transmits_with()?;
+        let sak = self.saks.get(&slot.ki)?;
+        let spent = self.progress.next_pn(slot.ki).unwrap_or(1).saturating_sub(1);
+        let space = if sak.key.suite.is_xpn() { u64::MAX } else { u64::from(u32::MAX) };
+        #[expect(clippy::cast_precision_loss, reason = "a ratio for people")]
+        let pn_used_ratio = spent as f64 / space as f64;
+        Some(SakStatus {
+            ki: slot.ki,
+            an: slot.an,
+            suite: sak.key.suite,
+            offset: sak.key.offset,
+            since: sak.since,
+            pn_used_ratio,
+        })
+    }
+
+    fn carrier(&mut self, now: Time, carrier: bool) {
+        if carrier == self.carrier {
+            return;
+        }
+        self.carrier = carrier;
+        self.carrier_since = carrier.then_some(now);
+        self.carrier_lost = (!carrier).then_some(now);
+        if carrier {
+            for participant in &mut self.participants {
+                participant.pace.hello(now);
+                participant.alone_since = participant.alone_since.map(|_| now);
+            }
+        }
+    }
+
+    fn answered(&mut self, now: Time, id: CommandId, result: Result<(), SecyError>) {
+        let Some(asked) = self.pending.remove(&id) else { return };
+        let done = result.is_ok();
+        let is_gone = matches!(result, Err(SecyError::NoSuchKey(_)));
+        if let Err(error) = result {
+            self.evidence.refused_by_secy = Some((error.to_string(), now));
+        }
+        match asked {
+            Asked::CreateSas(ki) => {
+                self.retry_at = if done { self.retry_at } else { Some(now.after(RETRY)) };
+                self.cp.sas_created(ki, done);
+            }
+            Asked::EnableTx(ki) => {
+                self.retry_at = if done { self.retry_at } else { Some(now.after(RETRY)) };
+                if done && self.cp.old().is_some_and(|(_, tx, _)| tx) {
+                    self.rekeys += 1;
+                }
+                self.cp.tx_enabled(ki, done);
+            }
+            Asked::RaiseLowestPn => {}
+            Asked::Configure
+            | Asked::ControlledPort
+            | Asked::RemoveReceiver(_)
+            | Asked::AddReceiver(..)
+            | Asked::RemoveSak(_) => {
+                if !done && !is_gone {
+                    self.undone.insert(asked);
+                    self.redo_at = Some(now.after(RETRY));
+                }
+            }
+        }
+    }
+
+    /// Has the data plane do something.
+    pub(super) fn command(&mut self, command: SecyCommand) {
+        let id = CommandId(self.next_command);
+        self.next_command += 1;
+        self.pending.insert(id, Asked::of(&command));
+        self.outputs.push_back(Output::Secy { id, command });
+    }
+
+    /// Whether the SecY is known to protect, or not to, as it was told last.
+    pub(super) fn is_configured(&self) -> bool {
+        let mut asked = self.pending.values().chain(&self.undone);
+        asked.all(|&asked| asked != Asked::Configure)
+    }
+}
+
+/// How long to wait before asking the data plane or the entropy again.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// How a participant stands as far as peers go.
+fn state_of(now: Time, participant: &Participant) -> PortState {
+    if participant.peers.has_live() {
+        PortState::Pending
+    } else if participant.has_failed(now) {
+        PortState::Failed
+    } else if participant.peers.iter().next().is_some() {
+        PortState::Pending
+    } else {
+        PortState::Listening
+    }
+}

@@ -1,0 +1,393 @@
+//! The members of one CA as we see them: potential until they prove that they hear us, then live.
+
+use std::collections::BTreeMap;
+
+use super::discard::Discard;
+use super::timers::LIFE;
+use crate::ident::{KeyId, KeyServerPriority, MemberId, MessageNumber, Sci};
+use crate::time::Time;
+use crate::wire::{Basic, MacsecCapability, PeerEntry, SakUse};
+
+/// The most live peers: what one MKPDU can list with room to spare.
+pub(super) const LIVE_MAX: usize = 64;
+
+/// The most potential peers. Strangers past it are refused, never swapped in.
+pub(super) const POTENTIAL_MAX: usize = 32;
+
+/// A member that we have heard.
+#[derive(Clone, Debug)]
+pub(super) struct Peer {
+    pub(super) sci: Sci,
+    pub(super) mn: MessageNumber,
+    pub(super) first_heard: Time,
+    pub(super) heard: Time,
+    /// Until when it is live; `None` for a potential peer.
+    live_until: Option<Time>,
+    pub(super) priority: KeyServerPriority,
+    pub(super) key_server: bool,
+    pub(super) capability: MacsecCapability,
+    pub(super) mka_version: u8,
+    /// The suites it announced, where it announced any.
+    pub(super) announced: Option<Vec<[u8; 8]>>,
+    /// The keys it last said it uses.
+    pub(super) sak_use: Option<SakUse>,
+    /// The high halves of its LPNs, latest and old; 0 where it sends none.
+    pub(super) lpn_high: (u32, u32),
+}
+
+impl Peer {
+    pub(super) fn is_live(&self) -> bool {
+        self.live_until.is_some()
+    }
+
+    fn expires(&self) -> Time {
+        self.live_until.unwrap_or(self.heard.after(LIFE))
+    }
+
+    /// Tells whether it says it receives with this key, in whichever place it names the key.
+    pub(super) fn receives(&self, ki: KeyId) -> bool {
+        self.uses().any(|(key, _)| key.ki == ki && key.rx)
+    }
+
+    /// Tells whether it says it transmits with this key.
+    pub(super) fn transmits(&self, ki: KeyId) -> bool {
+        self.uses().any(|(key, _)| key.ki == ki && key.tx)
+    }
+
+    /// The lowest packet number it may still send with this key.
+    pub(super) fn llpn(&self, ki: KeyId) -> Option<u64> {
+        self.uses()
+            .find(|(key, _)| key.ki == ki)
+            .map(|(key, high)| u64::from(high) << 32 | u64::from(key.llpn))
+    }
+
+    /// The keys it names, each with the high half of its LPN.
+    pub(super) fn uses(&self) -> impl Iterator<Item = (&crate::wire::SakUseKey, u32)> {
+        let (latest_high, old_high) = self.lpn_high;
+        let keys = self.sak_use.iter();
+        keys.flat_map(move |sak_use| {
+            let latest = sak_use.latest.iter().map(move |key| (key, latest_high));
+            latest.chain(sak_use.old.iter().map(move |key| (key, old_high)))
+        })
+    }
+}
+
+/// What an MKPDU has changed.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct Change {
+    /// Somebody new is heard or has become live, or stands differently in the election.
+    pub(super) news: bool,
+}
+
+/// All members of a CA besides us.
+#[derive(Debug, Default)]
+pub(super) struct Peers {
+    /// Those heard. Ordered, so that a walk over it is the same on every run.
+    heard: BTreeMap<MemberId, Peer>,
+    /// Those that only a live peer has told of, with the MN it gave and when to forget them.
+    told: BTreeMap<MemberId, (MessageNumber, Time)>,
+    /// MIs whose owner has taken another, our own former one among them. Others may list them for
+    /// a while yet, and they are nobody.
+    former: BTreeMap<MemberId, Time>,
+}
+
+impl Peers {
+    pub(super) fn get(&self, mi: MemberId) -> Option<&Peer> {
+        self.heard.get(&mi)
+    }
+
+    pub(super) fn get_mut(&mut self, mi: MemberId) -> Option<&mut Peer> {
+        self.heard.get_mut(&mi)
+    }
+
+    /// Everyone heard, live or potential.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (MemberId, &Peer)> {
+        self.heard.iter().map(|(&mi, peer)| (mi, peer))
+    }
+
+    pub(super) fn live(&self) -> impl Iterator<Item = (MemberId, &Peer)> {
+        self.iter().filter(|(_, peer)| peer.is_live())
+    }
+
+    pub(super) fn has_live(&self) -> bool {
+        self.live().next().is_some()
+    }
+
+    /// The live peers as a list shows them.
+    pub(super) fn live_entries(&self) -> Vec<PeerEntry> {
+        self.live().map(|(mi, peer)| PeerEntry { mi, mn: peer.mn }).collect()
+    }
+
+    /// The potential peers as a list shows them: those heard, then those told of.
+    pub(super) fn potential_entries(&self) -> Vec<PeerEntry> {
+        let heard = self.iter().filter(|(_, peer)| !peer.is_live());
+        let heard = heard.map(|(mi, peer)| PeerEntry { mi, mn: peer.mn });
+        let told = self.told.iter().filter(|(mi, _)| !self.heard.contains_key(mi));
+        heard.chain(told.map(|(&mi, &(mn, _))| PeerEntry { mi, mn })).collect()
+    }
+
+    /// Tells whether strangers are about who may join soon: potential peers, but not those who
+    /// claim the SCI of a live one. A successor replaces it when it proves itself, and a replay of
+    /// an earlier session never does; neither may hold up a fresh SAK.
+    pub(super) fn has_strangers(&self) -> bool {
+        let live_sci = |sci| self.live().any(|(_, live)| live.sci == sci);
+        !self.told.is_empty() || self.iter().any(|(_, peer)| !peer.is_live() && !live_sci(peer.sci))
+    }
+
+    /// Takes note of a member's MKPDU, whose ICV is good; `proof` tells whether it lists us as
+    /// recently heard (802.1X-2020 9.4.3).
+    ///
+    /// # Errors
+    ///
+    /// The reason why the MKPDU is to be discarded. Nothing has changed then.
+    pub(super) fn hear(
+        &mut self,
+        now: Time,
+        basic: &Basic,
+        proof: bool,
+    ) -> Result<Change, Discard> {
+        // What a station sent before it restarted may arrive after what it sent since, and must not
+        // take the place of that. (A former MI of our own can be another's by collision.)
+        let is_replaced = || self.live().any(|(_, peer)| peer.sci == basic.sci);
+        if !self.heard.contains_key(&basic.mi) {
+            if self.former.contains_key(&basic.mi) && is_replaced() {
+                return Err(Discard::Replayed);
+            }
+            self.admit(now, basic, proof)?;
+        } else if self.heard.get(&basic.mi).is_some_and(|peer| basic.mn <= peer.mn) {
+            return Err(Discard::Replayed);
+        } else if proof && self.live_is_full(basic.mi) {
+            return Err(Discard::PeersFull);
+        }
+        let Some(peer) = self.heard.get_mut(&basic.mi) else { return Err(Discard::PeersFull) };
+        let stood = (peer.is_live(), peer.priority, peer.key_server, peer.mn == basic.mn);
+        peer.mn = basic.mn;
+        peer.heard = now;
+        peer.priority = basic.key_server_priority;
+        peer.key_server = basic.key_server;
+        peer.capability = basic.macsec_capability;
+        peer.mka_version = basic.version;
+        if proof {
+            peer.live_until = Some(now.after(LIFE));
+            // Before, an outsider could have replayed what a stranger said long ago.
+            self.told.remove(&basic.mi);
+        }
+        let stands = (peer.is_live(), peer.priority, peer.key_server, false);
+        if proof && !stood.0 {
+            let first_heard = peer.first_heard;
+            self.replace_former(now, basic, first_heard);
+        }
+        Ok(Change { news: stood != stands })
+    }
+
+    /// A member that restarted comes back with its SCI and a new MI. Once it has proved itself, it
+    /// takes the place of its former self at once, also of one that was heard but not proved.
+    fn replace_former(&mut self, now: Time, basic: &Basic, first_heard: Time) {
+        let former = |(&mi, peer): (&MemberId, &Peer)| {
+            let older = peer.is_live() || peer.first_heard < first_heard;
+            (mi != basic.mi && peer.sci == basic.sci && older).then_some(mi)
+        };
+        let former: Vec<_> = self.heard.iter().filter_map(former).collect();
+        for mi in former {
+            self.heard.remove(&mi);
+            self.bury(now, mi);
+        }
+    }
+
+    fn admit(&mut self, now: Time, basic: &Basic, proof: bool) -> Result<(), Discard> {
+        let potential = self.heard.values().filter(|peer| !peer.is_live()).count();
+        let full = if proof { self.live_is_full(basic.mi) } else { potential >= POTENTIAL_MAX };
+        if full {
+            return Err(Discard::PeersFull);
+        }
+        let peer = Peer {
+            sci: basic.sci,
+            mn: basic.mn,
+            first_heard: now,
+            heard: now,
+            live_until: None,
+            priority: basic.key_server_priority,
+            key_server: basic.key_server,
+            capability: basic.macsec_capability,
+            mka_version: basic.version,
+            announced: None,
+            sak_use: None,
+            lpn_high: (0, 0),
+        };
+        self.heard.insert(basic.mi, peer);
+        Ok(())
+    }
+
+    fn live_is_full(&self, joining: MemberId) -> bool {
+        let already = self.heard.get(&joining).is_some_and(Peer::is_live);
+        !already && self.live().count() >= LIVE_MAX
+    }
+
+    /// Takes note of whom a live peer lists as live: unknown ones become potential peers. What it
+    /// says of the MNs of members that we know ourselves is not believed.
+    pub(super) fn told_of(&mut self, now: Time, listed: &[PeerEntry], own: MemberId) -> Change {
+        let mut news = false;
+        for entry in listed {
+            let known = self.heard.contains_key(&entry.mi) || self.former.contains_key(&entry.mi);
+            if entry.mi == own || known {
+                continue;
+            }
+            if self.told.contains_key(&entry.mi) || self.told.len() < POTENTIAL_MAX {
+                let before = self.told.insert(entry.mi, (entry.mn, now.after(LIFE)));
+                news |= before.is_none();
+            }
+        }
+        Change { news }
+    }
+
+    /// Drops whoever's time is up; a live peer that is still heard falls back to potential.
+    pub(super) fn handle_timeout(&mut self, now: Time) -> Change {
+        let before = (self.heard.len(), self.live().count(), self.told.len());
+        for peer in self.heard.values_mut() {
+            if peer.live_until.is_some_and(|until| until <= now) {
+                peer.live_until = None;
+                peer.sak_use = None;
+            }
+        }
+        self.heard.retain(|_, peer| peer.expires() > now);
+        self.told.retain(|_, &mut (_, until)| until > now);
+        self.former.retain(|_, &mut until| until > now);
+        Change { news: before != (self.heard.len(), self.live().count(), self.told.len()) }
+    }
+
+    /// When `handle_timeout` next has work; `None` means never.
+    pub(super) fn poll_timeout(&self) -> Option<Time> {
+        let heard = self.heard.values().map(Peer::expires);
+        heard.chain(self.told.values().map(|&(_, until)| until)).min()
+    }
+
+    /// Forgets everyone, as a new MI of our own demands, and takes note of the former one.
+    pub(super) fn start_again(&mut self, now: Time, former: MemberId) {
+        *self = Self::default();
+        self.bury(now, former);
+    }
+
+    fn bury(&mut self, now: Time, mi: MemberId) {
+        self.told.remove(&mi);
+        if self.former.len() < POTENTIAL_MAX {
+            // The others notice within a life time, and what they say is then on its way.
+            self.former.insert(mi, now.after(2 * LIFE));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::ident::{Ckn, MacAddress};
+
+    fn basic(mi: u8, address: u8, mn: u32) -> Basic {
+        Basic {
+            version: 3,
+            key_server_priority: KeyServerPriority(16),
+            key_server: true,
+            macsec_desired: true,
+            macsec_capability: MacsecCapability::Offset0,
+            sci: Sci::new(MacAddress([2, 0, 0, 0, 0, address]), 1),
+            mi: MemberId::from_octets([mi; 12]),
+            mn: MessageNumber(mn),
+            ckn: Ckn::new(b"ckn").unwrap(),
+        }
+    }
+
+    fn at(millis: u64) -> Time {
+        Time::ZERO.after(Duration::from_millis(millis))
+    }
+
+    fn live(peers: &Peers) -> Vec<u8> {
+        peers.live().map(|(mi, _)| mi.octets()[0]).collect()
+    }
+
+    /// A peer is live until, and not at, the moment its life time ends (802.1X-2020 9.4.3).
+    #[test]
+    fn a_silent_peer_is_lost_at_its_deadline_and_not_before() {
+        let mut peers = Peers::default();
+        assert_eq!(peers.hear(at(0), &basic(1, 1, 1), true), Ok(Change { news: true }));
+        assert_eq!(peers.poll_timeout(), Some(at(6000)));
+
+        assert_eq!(peers.handle_timeout(at(5999)), Change { news: false });
+        assert_eq!(live(&peers), [1]);
+        assert_eq!(peers.handle_timeout(at(6000)), Change { news: true });
+        assert_eq!((live(&peers), peers.poll_timeout()), (vec![], None));
+    }
+
+    #[test]
+    fn a_peer_that_stops_proving_itself_falls_back_to_potential() {
+        let mut peers = Peers::default();
+        peers.hear(at(0), &basic(1, 1, 1), true).unwrap();
+        peers.hear(at(4000), &basic(1, 1, 2), false).unwrap();
+
+        peers.handle_timeout(at(6000));
+        assert_eq!(live(&peers), [0_u8; 0]);
+        assert_eq!(peers.potential_entries().len(), 1);
+        peers.handle_timeout(at(10_000));
+        assert_eq!(peers.potential_entries().len(), 0);
+    }
+
+    #[test]
+    fn an_old_message_changes_nothing() {
+        let mut peers = Peers::default();
+        peers.hear(at(0), &basic(1, 1, 7), true).unwrap();
+
+        assert_eq!(peers.hear(at(5000), &basic(1, 1, 7), true), Err(Discard::Replayed));
+        assert_eq!(peers.hear(at(5000), &basic(1, 1, 6), true), Err(Discard::Replayed));
+        assert_eq!(peers.poll_timeout(), Some(at(6000)));
+    }
+
+    #[test]
+    fn a_restarted_peer_replaces_itself_once_it_has_proved_itself_and_not_before() {
+        let mut peers = Peers::default();
+        peers.hear(at(0), &basic(1, 1, 7), true).unwrap();
+        peers.hear(at(10), &basic(2, 1, 1), false).unwrap();
+        assert_eq!(live(&peers), [1]);
+        assert!(!peers.has_strangers(), "a successor holds nothing up");
+
+        peers.hear(at(20), &basic(2, 1, 2), true).unwrap();
+        assert_eq!(live(&peers), [2]);
+        assert_eq!(peers.iter().count(), 1);
+    }
+
+    #[test]
+    fn a_late_message_of_the_former_self_does_not_bring_it_back() {
+        let mut peers = Peers::default();
+        peers.hear(at(0), &basic(1, 1, 7), true).unwrap();
+        peers.hear(at(10), &basic(2, 1, 1), true).unwrap();
+
+        assert_eq!(peers.hear(at(20), &basic(1, 1, 8), true), Err(Discard::Replayed));
+        assert_eq!(live(&peers), [2]);
+    }
+
+    #[test]
+    fn strangers_past_the_limit_are_refused_and_live_peers_stay() {
+        let mut peers = Peers::default();
+        peers.hear(at(0), &basic(200, 200, 1), true).unwrap();
+        for mi in 0..u8::try_from(POTENTIAL_MAX).unwrap() {
+            peers.hear(at(1), &basic(mi, mi, 1), false).unwrap();
+        }
+        assert_eq!(peers.hear(at(2), &basic(100, 100, 1), false), Err(Discard::PeersFull));
+        assert_eq!(live(&peers), [200]);
+        assert!(peers.hear(at(3), &basic(101, 101, 1), true).is_ok());
+    }
+
+    #[test]
+    fn whom_a_live_peer_lists_becomes_potential_but_mns_are_not_taken_over() {
+        let (mut peers, own) = (Peers::default(), MemberId::from_octets([9; 12]));
+        peers.hear(at(0), &basic(1, 1, 5), true).unwrap();
+        let entry =
+            |mi, mn| PeerEntry { mi: MemberId::from_octets([mi; 12]), mn: MessageNumber(mn) };
+
+        let change = peers.told_of(at(0), &[entry(9, 1), entry(1, 99), entry(2, 4)], own);
+        assert_eq!(change, Change { news: true });
+        assert_eq!(peers.potential_entries(), [entry(2, 4)]);
+        assert_eq!(peers.live_entries(), [entry(1, 5)]);
+        peers.handle_timeout(at(6000));
+        assert_eq!(peers.potential_entries(), []);
+    }
+}

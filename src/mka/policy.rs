@@ -1,0 +1,86 @@
+//! What the operator decides about a port's key agreement.
+
+use std::time::Duration;
+
+use crate::ident::{CipherSuite, ConfidentialityOffset, KeyServerPriority, MacAddress, Sci};
+use crate::secy::{SecySettings, Validate};
+use crate::wire::MacsecCapability;
+
+/// How a port behaves in MKA. It does not change while the port lives.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Policy {
+    /// Our secure channel.
+    pub sci: Sci,
+    /// Our rank in the election of the key server.
+    pub priority: KeyServerPriority,
+    /// The suites to use, best first; as key server the first, as another any of them. Not empty.
+    pub cipher_suites: Vec<CipherSuite>,
+    /// How much to encrypt as key server.
+    pub offset: ConfidentialityOffset,
+    /// What may pass while there is no MACsec.
+    pub access: Access,
+    /// Whether late frames are refused.
+    pub replay_protect: bool,
+    /// How late a frame may be, in packet numbers.
+    pub replay_window: u32,
+    /// Whether the tag of our frames carries the SCI.
+    pub include_sci: bool,
+    /// The age at which we, as key server, replace an SAK; `None` for never.
+    pub rekey_after: Option<Duration>,
+    /// Where MKPDUs go.
+    pub destination: MacAddress,
+}
+
+/// What may pass while there is no MACsec.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Access {
+    /// Nothing.
+    MustSecure,
+    /// Frames in clear, where the key server decided that MACsec is not to be used.
+    ShouldSecure,
+}
+
+impl Policy {
+    /// Tells whether this end can ever be key server.
+    #[must_use]
+    pub fn may_serve(&self) -> bool {
+        self.priority != KeyServerPriority::NEVER
+    }
+
+    /// What this end says it can do (802.1X-2020 Table 11-6). Offsets are claimed only where they
+    /// are configured, because most data planes know none.
+    #[must_use]
+    pub fn capability(&self) -> MacsecCapability {
+        match self.offset {
+            ConfidentialityOffset::IntegrityOnly | ConfidentialityOffset::Offset0 => {
+                MacsecCapability::Offset0
+            }
+            ConfidentialityOffset::Offset30 | ConfidentialityOffset::Offset50 => {
+                MacsecCapability::AllOffsets
+            }
+        }
+    }
+
+    /// The SecY's settings while MACsec is in use.
+    #[must_use]
+    pub(crate) fn secured(&self) -> SecySettings {
+        SecySettings {
+            protect: true,
+            validate: Validate::Strict,
+            replay_protect: self.replay_protect,
+            replay_window: self.replay_window,
+            include_sci: self.include_sci,
+        }
+    }
+
+    /// The SecY's settings while frames pass in clear.
+    #[must_use]
+    pub(crate) fn in_clear(&self) -> SecySettings {
+        SecySettings {
+            protect: false,
+            validate: Validate::Check,
+            replay_protect: false,
+            ..self.secured()
+        }
+    }
+}

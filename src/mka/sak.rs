@@ -1,0 +1,102 @@
+//! SAKs: which we know and which we make (802.1X-2020 9.8).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::cp::Slot;
+use super::ssci::Sscis;
+use crate::ident::{AssociationNumber, Ckn, KeyId, MemberId, PacketNumber, Sci, Ssci};
+use crate::secy::{RxMember, SecyKey};
+use crate::time::Time;
+
+/// An SAK that we know and may still use.
+#[derive(Debug)]
+pub(super) struct KnownSak {
+    pub(super) key: Arc<SecyKey>,
+    pub(super) an: AssociationNumber,
+    pub(super) since: Time,
+    pub(super) own_ssci: Option<Ssci>,
+    sscis: Sscis,
+    /// Whose SAs the SecY has had, and whether it has them now; `None` before it has any.
+    pub(super) receivers: Option<BTreeMap<Sci, bool>>,
+}
+
+impl KnownSak {
+    pub(super) fn new(
+        now: Time,
+        key: Arc<SecyKey>,
+        an: AssociationNumber,
+        own: MemberId,
+        sscis: Sscis,
+    ) -> Self {
+        let own_ssci = key.suite.is_xpn().then(|| sscis.get(&own).copied()).flatten();
+        Self { key, an, since: now, own_ssci, sscis, receivers: None }
+    }
+
+    pub(super) fn slot(&self) -> Slot {
+        Slot { ki: self.key.ki, an: self.an }
+    }
+
+    /// How to receive a member with this SAK; `None` where the suite is XPN and the SAK is not for
+    /// that member.
+    pub(super) fn member(&self, mi: MemberId, sci: Sci, lowest_pn: u64) -> Option<RxMember> {
+        let ssci = self.sscis.get(&mi).copied().filter(|_| self.key.suite.is_xpn());
+        if self.key.suite.is_xpn() && ssci.is_none() {
+            return None;
+        }
+        Some(RxMember { sci, ssci, lowest_pn: PacketNumber(lowest_pn.max(1)) })
+    }
+
+    /// The members but `own` in the order of their SSCIs, and our own SSCI, as a key server's
+    /// Live Peer List shows them; `None` where the suite is not XPN.
+    pub(super) fn ssci_order(&self, own: MemberId) -> Option<(u8, Vec<MemberId>)> {
+        let own_ssci = u8::try_from(self.own_ssci?.0).ok()?;
+        let mut order: Vec<_> = self.sscis.iter().map(|(&mi, &ssci)| (ssci, mi)).collect();
+        order.sort_unstable();
+        Some((own_ssci, order.into_iter().map(|(_, mi)| mi).filter(|&mi| mi != own).collect()))
+    }
+}
+
+/// What we, as key server, hand out.
+#[derive(Debug)]
+pub(super) struct Distribution {
+    pub(super) ki: KeyId,
+    /// In which CA.
+    pub(super) ckn: Ckn,
+    /// To whom.
+    pub(super) members: BTreeSet<MemberId>,
+    pub(super) wrapped: Vec<u8>,
+    pub(super) since: Time,
+    /// Whether all of them receive with it.
+    pub(super) complete: bool,
+}
+
+/// Picks the association of a fresh SAK: the next in turn that nobody uses, or failing that one
+/// that our own SecY does not use (802.1X-2020 9.8).
+pub(super) fn pick_an(
+    last: Option<AssociationNumber>,
+    own: &[AssociationNumber],
+    others: &[AssociationNumber],
+) -> AssociationNumber {
+    let [first, ..] = AssociationNumber::ALL;
+    let next = last.map_or(first, AssociationNumber::next);
+    let turn = || std::iter::successors(Some(next), |an| Some(an.next())).take(4);
+    turn()
+        .find(|an| !own.contains(an) && !others.contains(an))
+        .or_else(|| turn().find(|an| !own.contains(an)))
+        .unwrap_or(next)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_association_in_use_is_passed_over() {
+        let an = AssociationNumber::from_low_bits;
+        assert_eq!(pick_an(None, &[], &[]), an(0));
+        assert_eq!(pick_an(Some(an(3)), &[an(3)], &[]), an(0));
+        assert_eq!(pick_an(Some(an(3)), &[an(0), an(3)], &[an(1)]), an(2));
+        assert_eq!(pick_an(Some(an(3)), &[an(0), an(3)], &[an(1), an(2)]), an(1));
+    }
+}

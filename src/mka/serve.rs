@@ -1,0 +1,212 @@
+//! What we do as key server: decide, make SAKs, and see that all receive them (802.1X-2020 9.5.1, 9.8).
+//!
+//! Whether a fresh SAK is due follows from what holds. One that the rules hold back is therefore
+//! never forgotten: it is made when they allow it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use zeroize::Zeroizing;
+
+use super::kay::{Decided, Kay};
+use super::participant::Participant;
+use super::policy::Access;
+use super::sak::{Distribution, KnownSak, pick_an};
+use super::ssci::Sscis;
+use super::timers::LIFE;
+use crate::crypto::Salt;
+use crate::ident::{AssociationNumber, CipherSuite, ConfidentialityOffset, KeyId, MemberId};
+use crate::secy::SecyKey;
+use crate::time::Time;
+use crate::wire::MacsecCapability;
+
+/// From here on a packet number space counts as nearly used up (802.1X-2020 9.8).
+const PENDING_EXHAUSTION_32: u64 = 0xc000_0000;
+const PENDING_EXHAUSTION_64: u64 = 0xc000_0000_0000_0000;
+
+impl Kay {
+    /// Notes when all members of a distribution receive, and gives up one that we may no longer
+    /// make: a SAK belongs to the CA and to the MI that it was made in.
+    pub(super) fn check_distribution(&mut self) {
+        let principal = self.principal.and_then(|index| self.participants.get(index));
+        let is_server = self.is_server();
+        let Some(distribution) = &mut self.distribution else { return };
+        let ours = principal.filter(|principal| {
+            let own = distribution.ki.server == principal.actor.mi();
+            is_server && own && principal.ckn() == &distribution.ckn
+        });
+        let Some(principal) = ours else {
+            self.distribution = None;
+            return;
+        };
+        let receives = |mi: &MemberId| {
+            principal.peers.get(*mi).is_some_and(|peer| peer.receives(distribution.ki))
+        };
+        distribution.complete |= distribution.members.iter().all(receives);
+    }
+
+    /// Tells whether we are to make a fresh SAK (802.1X-2020 9.8), spacing rules aside.
+    fn wants_fresh_sak(&self, now: Time) -> bool {
+        let Some(principal) = self.principal().filter(|_| self.is_server()) else { return false };
+        let Some(distribution) = &self.distribution else { return true };
+        if distribution.members != live_members(principal) {
+            return true;
+        }
+        let aged = self.rekey_due().is_some_and(|at| at <= now);
+        self.has_arrived(distribution)
+            && (self.rekey_wanted || aged || self.is_nearly_exhausted(distribution.ki))
+    }
+
+    /// A second rekey waits until the first has arrived: with all members, or, where one of them
+    /// cannot receive, with as many as we transmit to.
+    fn has_arrived(&self, distribution: &Distribution) -> bool {
+        let transmits = self.cp.transmits_with();
+        distribution.complete || transmits.is_some_and(|slot| slot.ki == distribution.ki)
+    }
+
+    fn rekey_due(&self) -> Option<Time> {
+        let distribution = self.distribution.as_ref().filter(|of| self.has_arrived(of))?;
+        Some(distribution.since.after(self.policy.rekey_after?))
+    }
+
+    fn is_nearly_exhausted(&self, ki: KeyId) -> bool {
+        let Some(sak) = self.saks.get(&ki) else { return false };
+        let mark =
+            if sak.key.suite.is_xpn() { PENDING_EXHAUSTION_64 } else { PENDING_EXHAUSTION_32 };
+        let own = self.progress.next_pn(ki);
+        let peers = self.principal().into_iter().flat_map(|principal| principal.peers.live());
+        peers.filter_map(|(_, peer)| peer.llpn(ki)).chain(own).any(|pn| pn >= mark)
+    }
+
+    /// When a fresh SAK may be made: at once, unless strangers are about to join.
+    fn fresh_sak_allowed(&self) -> Option<Time> {
+        let strangers = self.principal().is_some_and(|principal| principal.peers.has_strangers());
+        let spaced = self.last_fresh.filter(|_| strangers).map(|last| last.after(LIFE));
+        spaced.max(self.retry_at)
+    }
+
+    /// When a fresh SAK is next due, for the timeout.
+    pub(super) fn fresh_sak_due(&self) -> Option<Time> {
+        if self.wants_fresh_sak(self.now) { self.fresh_sak_allowed() } else { self.rekey_due() }
+    }
+
+    pub(super) fn make_sak(&mut self, now: Time) {
+        if !self.wants_fresh_sak(now) || self.fresh_sak_allowed().is_some_and(|at| at > now) {
+            return;
+        }
+        let Some(index) = self.principal else { return };
+        let Some(capability) = self.common_capability(index) else {
+            self.decide_plain_text();
+            return;
+        };
+        let suite = self.common_suite(index);
+        let offset = self.common_offset(suite, capability);
+        let mut nonce = Zeroizing::new(vec![0; suite.sak_len()]);
+        if self.entropy.fill(&mut nonce).is_err() {
+            self.evidence.no_entropy = Some(now);
+            self.retry_at = Some(now.after(Duration::from_secs(1)));
+            return;
+        }
+        let Some(participant) = self.participants.get_mut(index) else { return };
+        let own = participant.actor.mi();
+        let ki = KeyId { server: own, number: participant.next_kn() };
+        let members = live_members(participant);
+        let named: Vec<_> = [own].into_iter().chain(members.iter().copied()).collect();
+        let sak = participant.key.cak.derive_sak(&nonce, &named, ki.number, suite);
+        let wrapped = participant.kek.wrap(&sak).octets().to_vec();
+        let ckn = participant.ckn().clone();
+        participant.pace.news();
+        let salt = suite.is_xpn().then(|| Salt::new(ki));
+        let sscis = self.sscis_by_sci(index, own);
+        let an = self.free_an(index);
+        let key = Arc::new(SecyKey { ki, suite, offset, sak, salt });
+        self.distribution =
+            Some(Distribution { ki, ckn, members, wrapped, since: now, complete: false });
+        self.decided = Some(Decided { by: self.policy.sci, secure: true });
+        self.last_fresh = Some(now);
+        self.rekey_wanted = false;
+        self.adopt(now, index, key, an, sscis);
+    }
+
+    /// Makes an SAK, ours or the server's, the newest one and has the CP machine take it up.
+    pub(super) fn adopt(
+        &mut self,
+        now: Time,
+        index: usize,
+        key: Arc<SecyKey>,
+        an: AssociationNumber,
+        sscis: Sscis,
+    ) {
+        let Some(participant) = self.participants.get(index) else { return };
+        let (ki, own) = (key.ki, participant.actor.mi());
+        let sak = KnownSak::new(now, key, an, own, sscis);
+        self.cp.new_sak(sak.slot());
+        self.saks.insert(ki, sak);
+        self.newest = Some(ki);
+        self.last_an = Some(an);
+        self.used.spend(ki);
+    }
+
+    /// The lowest capability among the live peers that have any.
+    fn common_capability(&self, index: usize) -> Option<MacsecCapability> {
+        let live = self.participants.get(index)?.peers.live();
+        live.map(|(_, peer)| peer.capability)
+            .filter(|&capability| capability != MacsecCapability::NotImplemented)
+            .min()
+    }
+
+    /// No peer can do MACsec. Policy may let frames pass in clear then (802.1X-2020 9.5.1).
+    fn decide_plain_text(&mut self) {
+        if self.policy.access == Access::ShouldSecure {
+            self.decided = Some(Decided { by: self.policy.sci, secure: false });
+        }
+    }
+
+    /// Our first suite that no peer's announcement leaves out.
+    fn common_suite(&self, index: usize) -> CipherSuite {
+        let peers = || self.participants.get(index).into_iter().flat_map(|of| of.peers.live());
+        let known = |suite: &CipherSuite| {
+            peers().filter_map(|(_, peer)| peer.announced.as_ref()).all(|announced| {
+                announced.iter().any(|&id| CipherSuite::from_id(id) == Some(*suite))
+            })
+        };
+        let mut suites = self.policy.cipher_suites.iter().copied();
+        let first = suites.clone().next().unwrap_or(CipherSuite::GcmAes128);
+        suites.find(known).unwrap_or(first)
+    }
+
+    fn common_offset(
+        &self,
+        suite: CipherSuite,
+        capability: MacsecCapability,
+    ) -> ConfidentialityOffset {
+        let wanted = self.policy.offset;
+        let limit = match capability {
+            MacsecCapability::NotImplemented | MacsecCapability::IntegrityOnly => {
+                ConfidentialityOffset::IntegrityOnly
+            }
+            MacsecCapability::AllOffsets if !suite.is_xpn() => ConfidentialityOffset::Offset50,
+            MacsecCapability::Offset0 | MacsecCapability::AllOffsets => {
+                ConfidentialityOffset::Offset0
+            }
+        };
+        wanted.min(limit)
+    }
+
+    fn free_an(&self, index: usize) -> AssociationNumber {
+        let slots = [self.cp.latest().map(|(slot, ..)| slot), self.cp.old().map(|(slot, ..)| slot)];
+        let own: Vec<_> =
+            slots.into_iter().chain([self.cp.waiting()]).flatten().map(|slot| slot.an).collect();
+        let peers = self.participants.get(index).into_iter().flat_map(|of| of.peers.live());
+        let others: Vec<_> = peers
+            .flat_map(|(_, peer)| peer.uses().map(|(key, _)| key.an).collect::<Vec<_>>())
+            .collect();
+        pick_an(self.last_an, &own, &others)
+    }
+}
+
+/// The MIs of the live peers.
+pub(super) fn live_members(participant: &Participant) -> BTreeSet<MemberId> {
+    participant.peers.live().map(|(mi, _)| mi).collect()
+}

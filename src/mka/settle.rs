@@ -1,0 +1,358 @@
+//! What follows from each input: timeouts, elections, the CP machine, commands and MKPDUs.
+//!
+//! Everything here is worked out anew from what holds, not remembered from what happened, so that
+//! nothing wanted can be forgotten.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::cp::{Action, Conditions, Connect};
+use super::election::Candidate;
+use super::kay::{Asked, Decided, Kay};
+use super::participant::Participant;
+use super::peers::Peer;
+use super::status::PortState;
+use super::timers::LIFE;
+use crate::ident::{KeyId, KeyServerPriority, MemberId, Sci};
+use crate::secy::{InstallSak, SecyCommand};
+use crate::time::Time;
+
+/// One input never needs more rounds: each can at most make one SAK and move the machine once.
+const ROUNDS_MAX: usize = 8;
+
+impl Kay {
+    pub(super) fn settle(&mut self, now: Time) {
+        for participant in &mut self.participants {
+            participant.handle_timeout(now);
+            if participant.is_spent() {
+                participant.renew(now, self.entropy.as_mut());
+            }
+        }
+        self.settle_keys(now);
+        if self.retry(now) || self.replace_lost_sak(now) {
+            self.settle_keys(now);
+        }
+        self.redo(now);
+        self.tend_receivers();
+        self.prune();
+        self.open_port();
+        self.note_state(now);
+        self.speak(now);
+    }
+
+    fn settle_keys(&mut self, now: Time) {
+        for participant in &mut self.participants {
+            participant.elect(now, &self.policy);
+        }
+        for _ in 0..ROUNDS_MAX {
+            self.follow_server();
+            self.check_distribution();
+            self.make_sak(now);
+            if !self.step_cp(now) {
+                break;
+            }
+        }
+    }
+
+    /// Chooses the principal (802.1X-2020 9.4.1, 12.2): the participant with the best key server.
+    /// Where one server stands in several, it is we who choose if we are the server, and take the
+    /// one with most peers, then the newest key; else we follow it to where it has its keys.
+    fn choose_principal(&self) -> Option<usize> {
+        let best = self.best_server()?;
+        let served = self.participants.iter().enumerate().filter_map(|(index, participant)| {
+            let elected = participant.elected.filter(|elected| elected.rank() == best)?;
+            Some((index, participant, elected.is_own()))
+        });
+        served
+            .max_by_key(|&(index, participant, own)| {
+                let peers = if own { participant.peers.live().count() } else { 0 };
+                let keys = if own { None } else { participant.keys_since };
+                (peers, keys, std::cmp::Reverse(index))
+            })
+            .map(|(index, ..)| index)
+    }
+
+    /// The rank of the best key server of all participants.
+    pub(super) fn best_server(&self) -> Option<(KeyServerPriority, Sci)> {
+        let elected = self.participants.iter().filter_map(|participant| participant.elected);
+        elected.map(|elected| elected.rank()).min()
+    }
+
+    /// Follows the principal's key server. Only a server of another SCI is a change: one that
+    /// restarted, or is met again under another key, must not tear the port down.
+    fn follow_server(&mut self) {
+        self.principal = self.choose_principal();
+        let server = self.elected().map(|elected| elected.sci);
+        if let (Some(before), Some(after)) = (self.server, server)
+            && before != after
+        {
+            self.cp.server_changed();
+        }
+        if self.decided.is_some_and(|decided| Some(decided.by) != server) {
+            self.decided = None;
+        }
+        self.server = server;
+    }
+
+    fn elected(&self) -> Option<Candidate> {
+        self.principal().and_then(|principal| principal.elected)
+    }
+
+    pub(super) fn principal(&self) -> Option<&Participant> {
+        self.participants.get(self.principal?)
+    }
+
+    pub(super) fn is_server(&self) -> bool {
+        self.elected().is_some_and(|elected| elected.is_own())
+    }
+
+    fn conditions(&self, now: Time) -> Conditions {
+        let kept = self.carrier_lost.is_some_and(|lost| now.since(lost) < LIFE);
+        let connect = match self.decided {
+            Some(Decided { secure: true, .. }) => Connect::Secure,
+            Some(Decided { secure: false, .. }) => Connect::Authenticated,
+            None => Connect::Pending,
+        };
+        let latest = self.cp.latest().map(|(slot, ..)| slot.ki);
+        let live = || self.principal().into_iter().flat_map(|principal| principal.peers.live());
+        let by_all = |uses: fn(&Peer, KeyId) -> bool| {
+            latest.is_some_and(|ki| live().count() > 0 && live().all(|(_, peer)| uses(peer, ki)))
+        };
+        let server = self.elected().and_then(|elected| elected.mi);
+        Conditions {
+            port_enabled: self.carrier || kept,
+            connect,
+            elected_self: self.is_server(),
+            cipher: self
+                .newest
+                .and_then(|ki| self.saks.get(&ki))
+                .map(|sak| (sak.key.suite, sak.key.offset)),
+            all_receiving: by_all(Peer::receives),
+            any_receiving: latest.is_some_and(|ki| live().any(|(_, peer)| peer.receives(ki))),
+            server_transmitting: latest.zip(server).is_some_and(|(ki, server)| {
+                live().any(|(mi, peer)| mi == server && peer.transmits(ki))
+            }),
+            all_transmitting: by_all(Peer::transmits),
+        }
+    }
+
+    /// Lets the CP machine move; tells whether it did anything.
+    fn step_cp(&mut self, now: Time) -> bool {
+        let mut actions = Vec::new();
+        let before = self.cp.state();
+        let conditions = self.conditions(now);
+        self.cp.step(now, &conditions, &mut actions);
+        for action in &actions {
+            self.carry_out(*action);
+        }
+        !actions.is_empty() || before != self.cp.state()
+    }
+
+    fn carry_out(&mut self, action: Action) {
+        match action {
+            Action::Protect => {
+                self.command(SecyCommand::Configure(self.policy.secured()));
+            }
+            Action::PassInClear => {
+                self.command(SecyCommand::Configure(self.policy.in_clear()));
+            }
+            // The port opens with the carrier, see `open_port`; closing does not wait.
+            Action::Open => {}
+            Action::Close => self.open_port(),
+            Action::CreateSas(slot) => self.install(slot.ki),
+            Action::EnableTx(ki) => self.command(SecyCommand::EnableTx(ki)),
+            Action::DeleteSas(ki) => {
+                // An SAK can stay known, as the newest one, when its SAs are gone; nobody is to be
+                // received with it any more.
+                if self.saks.get_mut(&ki).is_some_and(|sak| sak.receivers.take().is_some()) {
+                    self.command(SecyCommand::RemoveSak(ki));
+                }
+            }
+            Action::NewInfo => {
+                if let Some(index) = self.principal
+                    && let Some(principal) = self.participants.get_mut(index)
+                {
+                    principal.pace.news();
+                }
+            }
+        }
+    }
+
+    fn install(&mut self, ki: KeyId) {
+        let live: Vec<_> = self.live_scis();
+        let Some(sak) = self.saks.get_mut(&ki) else { return };
+        let receive: Vec<_> =
+            live.into_iter().filter_map(|(mi, sci)| sak.member(mi, sci, 1)).collect();
+        sak.receivers = Some(receive.iter().map(|member| (member.sci, true)).collect());
+        let install =
+            InstallSak { key: Arc::clone(&sak.key), an: sak.an, ssci: sak.own_ssci, receive };
+        self.command(SecyCommand::InstallSak(install));
+    }
+
+    fn live_scis(&self) -> Vec<(MemberId, Sci)> {
+        let principal = self.principal().into_iter();
+        principal.flat_map(|of| of.peers.live()).map(|(mi, peer)| (mi, peer.sci)).collect()
+    }
+
+    /// After the data plane has refused an SAK: as server another is made; as another we take a new
+    /// MI, which has the server make one. Tells whether there is something to settle.
+    fn retry(&mut self, now: Time) -> bool {
+        if self.retry_at.is_none_or(|at| at > now) {
+            return false;
+        }
+        self.retry_at = None;
+        if self.cp.latest().is_some() || self.decided.is_none() {
+            return false;
+        }
+        if self.is_server() {
+            self.distribution = None;
+        } else if let Some(index) = self.principal
+            && let Some(principal) = self.participants.get_mut(index)
+        {
+            principal.renew(now, self.entropy.as_mut());
+        }
+        true
+    }
+
+    /// Asks the data plane again for what it has refused and no other SAK can make good.
+    fn redo(&mut self, now: Time) {
+        if self.redo_at.is_none_or(|at| at > now) {
+            return;
+        }
+        self.redo_at = None;
+        for asked in std::mem::take(&mut self.undone) {
+            match asked {
+                Asked::Configure => self.configure(),
+                Asked::ControlledPort => self.command(SecyCommand::SetControlledPort(self.open)),
+                Asked::RemoveReceiver(sci) => {
+                    let receivers = self.saks.values_mut().flat_map(|sak| &mut sak.receivers);
+                    for present in receivers.filter_map(|receivers| receivers.get_mut(&sci)) {
+                        *present = false;
+                    }
+                    self.command(SecyCommand::RemoveReceiver(sci));
+                }
+                // Whoever is to be received is added by `tend_receivers`.
+                Asked::AddReceiver(ki, sci) => {
+                    let receivers = self.saks.get_mut(&ki).and_then(|sak| sak.receivers.as_mut());
+                    if let Some(present) = receivers.and_then(|of| of.get_mut(&sci)) {
+                        *present = false;
+                    }
+                }
+                Asked::RemoveSak(ki) => self.command(SecyCommand::RemoveSak(ki)),
+                Asked::CreateSas(_) | Asked::EnableTx(_) | Asked::RaiseLowestPn => {}
+            }
+        }
+    }
+
+    fn configure(&mut self) {
+        let in_clear = matches!(self.decided, Some(Decided { secure: false, .. }));
+        let settings = if in_clear { self.policy.in_clear() } else { self.policy.secured() };
+        self.command(SecyCommand::Configure(settings));
+    }
+
+    /// A key server hands an SAK out until we have said that we receive with it. Where we have lost
+    /// that SAK since, because we lost the server and it did not lose us, or because SAKs of two
+    /// CAs overtook each other, it could not be taken a second time. A new MI has the server make
+    /// another. Tells whether one was taken.
+    fn replace_lost_sak(&mut self, now: Time) -> bool {
+        let Some(server) = self.elected().and_then(|elected| elected.mi) else { return false };
+        let uses = self.principal().and_then(|principal| principal.peers.get(server)).into_iter();
+        let theirs = uses.flat_map(Peer::uses).map(|(key, _)| key.ki);
+        let Some(last) = theirs.filter(|ki| ki.server == server).max() else { return false };
+        let slots = [self.cp.latest().map(|(slot, ..)| slot), self.cp.old().map(|(slot, ..)| slot)];
+        let mut held = slots.into_iter().chain([self.cp.waiting()]).flatten();
+        if held.any(|slot| slot.ki.server == server && slot.ki >= last) || self.retry_at.is_some() {
+            return false;
+        }
+        if self.used.is_fresh(last) || self.lost_sak == Some(last) {
+            return false;
+        }
+        let Some(index) = self.principal else { return false };
+        let Some(principal) = self.participants.get_mut(index) else { return false };
+        let renewed = principal.renew(now, self.entropy.as_mut());
+        if renewed {
+            // The server may speak of it until it has made the next.
+            self.lost_sak = Some(last);
+        }
+        renewed
+    }
+
+    /// Has the SecY receive whoever joined after an SAK was installed, and forget whoever left.
+    fn tend_receivers(&mut self) {
+        let live_anywhere: BTreeSet<Sci> = self
+            .participants
+            .iter()
+            .flat_map(|participant| participant.peers.live().map(|(_, peer)| peer.sci))
+            .collect();
+        let mut gone = BTreeSet::new();
+        let mut joined = Vec::new();
+        let live: Vec<_> = self
+            .principal()
+            .into_iter()
+            .flat_map(|of| of.peers.live())
+            .map(|(mi, peer)| (mi, peer.clone()))
+            .collect();
+        for (&ki, sak) in &mut self.saks {
+            let Some(mut receivers) = sak.receivers.take() else { continue };
+            for (sci, present) in &mut receivers {
+                if *present && !live_anywhere.contains(sci) {
+                    *present = false;
+                    gone.insert(*sci);
+                }
+            }
+            for (mi, peer) in &live {
+                // Whoever comes back under the same SAK is received from where it says it is, not
+                // from 1: its old frames must not be good again.
+                let lowest_pn = match receivers.get(&peer.sci) {
+                    Some(true) => continue,
+                    Some(false) => peer.llpn(ki).filter(|&pn| pn > 0),
+                    None => Some(1),
+                };
+                let member = lowest_pn.and_then(|pn| sak.member(*mi, peer.sci, pn));
+                if let Some(member) = member {
+                    receivers.insert(peer.sci, true);
+                    joined.push((ki, member));
+                }
+            }
+            sak.receivers = Some(receivers);
+        }
+        for sci in gone {
+            self.command(SecyCommand::RemoveReceiver(sci));
+        }
+        for (ki, member) in joined {
+            self.command(SecyCommand::AddReceiver { ki, member });
+        }
+    }
+
+    /// Forgets SAKs that nothing refers to any more.
+    fn prune(&mut self) {
+        let slots = [
+            self.cp.latest().map(|(slot, ..)| slot.ki),
+            self.cp.old().map(|(slot, ..)| slot.ki),
+            self.cp.waiting().map(|slot| slot.ki),
+            self.distribution.as_ref().map(|distribution| distribution.ki),
+            self.newest,
+        ];
+        self.saks.retain(|&ki, _| slots.contains(&Some(ki)));
+    }
+
+    /// The Controlled Port is open while the CP machine has it open, there is a carrier, and the
+    /// SecY has said that it protects frames if it is to.
+    fn open_port(&mut self) {
+        let open = self.cp.is_open() && self.carrier && self.is_configured();
+        if open != self.open {
+            self.open = open;
+            self.command(SecyCommand::SetControlledPort(open));
+        }
+    }
+
+    fn note_state(&mut self, now: Time) {
+        let state = self.port_state(now);
+        if state != self.state.0 {
+            self.state = (state, now);
+            if state == PortState::Secured {
+                self.evidence.refused_by_secy = None;
+            }
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! The way out: MKPDUs, and what they say of keys (802.1X-2020 9.4, 11.11).
+
+use super::cp::Slot;
+use super::io::Output;
+use super::kay::{Decided, Kay};
+use super::participant::{Participant, Speech};
+use super::serve::live_members;
+use crate::ident::MemberId;
+use crate::time::Time;
+use crate::wire::{DistributedSak, SakUse, SakUseKey, SakUseSet, Xpn};
+
+impl Kay {
+    /// Sends what is due, last of all: whatever it says has been commanded before, and whatever it
+    /// claims has been answered.
+    pub(super) fn speak(&mut self, now: Time) {
+        if !self.carrier {
+            return;
+        }
+        for index in 0..self.participants.len() {
+            let due = |participant: &mut Participant| participant.pace.take(now);
+            if !self.participants.get_mut(index).is_some_and(due) {
+                continue;
+            }
+            let speech = self.speech(now, index);
+            let Some(participant) = self.participants.get_mut(index) else { continue };
+            if let Some(frame) = participant.speak(now, &self.policy, speech) {
+                self.sent += 1;
+                self.outputs.push_back(Output::Transmit(frame));
+            }
+        }
+    }
+
+    /// What a participant says of keys: the principal alone says anything.
+    fn speech(&self, now: Time, index: usize) -> Speech {
+        let Some(participant) = self.participants.get(index) else { return Speech::default() };
+        if self.principal != Some(index) {
+            return Speech::default();
+        }
+        let plain = self.decided == Some(Decided { by: self.policy.sci, secure: false });
+        if plain {
+            let distributed_sak = self.is_server().then_some(DistributedSak::PlainText);
+            return Speech { distributed_sak, ..Speech::default() };
+        }
+        let use_of = |of: Option<(Slot, bool, bool)>| {
+            of.map(|(slot, tx, rx)| {
+                let llpn = self.progress.llpn(now, slot.ki);
+                #[expect(clippy::cast_possible_truncation, reason = "the low half")]
+                let low = llpn as u32;
+                let key = SakUseKey { ki: slot.ki, an: slot.an, tx, rx, llpn: low };
+                let is_xpn = self.saks.get(&slot.ki).is_some_and(|sak| sak.key.suite.is_xpn());
+                let high = (llpn >> 32) as u32;
+                (key, is_xpn, high)
+            })
+        };
+        let (latest, old) = (use_of(self.cp.latest()), use_of(self.cp.old()));
+        let is_xpn = [&latest, &old].into_iter().flatten().any(|&(_, is_xpn, _)| is_xpn);
+        let high =
+            |of: &Option<(SakUseKey, bool, u32)>| of.as_ref().map_or(0, |&(_, _, high)| high);
+        let xpn = is_xpn.then(|| Xpn {
+            suspension_time: 0,
+            latest_lpn_high: high(&latest),
+            old_lpn_high: high(&old),
+        });
+        let sak_use = (latest.is_some() || old.is_some()).then(|| {
+            SakUseSet::Keys(SakUse {
+                latest: latest.map(|(key, ..)| key),
+                old: old.map(|(key, ..)| key),
+                plain_tx: false,
+                plain_rx: false,
+                delay_protect: false,
+            })
+        });
+        let (distributed_sak, ssci_order) = self.offer(participant);
+        Speech { sak_use, distributed_sak, xpn, ssci_order }
+    }
+
+    /// The SAK on offer, while not all of its members receive. It is for these members only: once
+    /// one of them has left or another has joined, the next SAK is due, even if strangers hold it
+    /// up. Whoever joined since could restart, be given the SAK again and begin again with packet
+    /// number 1; and where the suite is XPN, it would read an SSCI off the list that others do not
+    /// know, and that the next to join would take as well. Either would repeat nonces.
+    fn offer(
+        &self,
+        participant: &Participant,
+    ) -> (Option<DistributedSak>, Option<(u8, Vec<MemberId>)>) {
+        let on_offer = self.distribution.as_ref().filter(|distribution| {
+            !distribution.complete && distribution.members == live_members(participant)
+        });
+        let Some((distribution, sak)) =
+            on_offer.and_then(|on_offer| Some((on_offer, self.saks.get(&on_offer.ki)?)))
+        else {
+            return (None, None);
+        };
+        let distributed = DistributedSak::Key {
+            an: sak.an,
+            offset: sak.key.offset,
+            kn: distribution.ki.number,
+            suite: Ok(sak.key.suite),
+            wrapped: distribution.wrapped.clone(),
+        };
+        (Some(distributed), sak.ssci_order(participant.actor.mi()))
+    }
+}

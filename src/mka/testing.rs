@@ -1,0 +1,196 @@
+//! What the tests of this module share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use zeroize::Zeroizing;
+
+use super::{Access, Input, Kay, Output, Policy, PortState};
+use crate::crypto::{Cak, Entropy, NoEntropy};
+use crate::ident::{CipherSuite, Ckn, ConfidentialityOffset, KeyServerPriority, MacAddress, Sci};
+use crate::keyring::{Key, KeyRing};
+use crate::secy::{SecyCommand, SecyError};
+use crate::time::Time;
+use crate::wire::{Eapol, Mkpdu, RawMkpdu};
+
+/// Numbers that look random and are the same on every run (SplitMix64).
+pub(crate) struct Seeded(u64);
+
+impl Seeded {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+}
+
+impl Entropy for Seeded {
+    fn fill(&mut self, out: &mut [u8]) -> Result<(), NoEntropy> {
+        for chunk in out.chunks_mut(8) {
+            let octets = self.next().to_le_bytes();
+            chunk.iter_mut().zip(octets).for_each(|(to, from)| *to = from);
+        }
+        Ok(())
+    }
+}
+
+/// The address part of the station with this number.
+pub(crate) fn address(station: u8) -> MacAddress {
+    MacAddress([2, 0, 0, 0, 0, station])
+}
+
+/// A policy with everything usual.
+pub(crate) fn policy(station: u8, priority: u8) -> Policy {
+    Policy {
+        sci: Sci::new(address(station), 1),
+        priority: KeyServerPriority(priority),
+        cipher_suites: vec![CipherSuite::GcmAesXpn256],
+        offset: ConfidentialityOffset::Offset0,
+        access: Access::MustSecure,
+        replay_protect: true,
+        replay_window: 0,
+        include_sci: true,
+        rekey_after: None,
+        destination: MacAddress::PAE_GROUP,
+    }
+}
+
+/// A ring of keys, each named and filled by one octet.
+pub(crate) fn ring(keys: &[(u8, u8)]) -> KeyRing {
+    let key = |&(name, octet): &(u8, u8)| {
+        let cak = Cak::new(Zeroizing::new(vec![octet; 16])).unwrap();
+        Arc::new(Key { ckn: Ckn::new(&[name; 4]).unwrap(), cak })
+    };
+    KeyRing::new(keys.iter().map(key).collect()).unwrap()
+}
+
+/// A KaY with a data plane that does all it is told, and a record of what it was told.
+pub(crate) struct Station {
+    pub(crate) kay: Kay,
+    pub(crate) commands: Vec<SecyCommand>,
+    pub(crate) sent: Vec<Vec<u8>>,
+    /// Answers every command with a refusal.
+    pub(crate) refuse: bool,
+}
+
+impl Station {
+    pub(crate) fn new(policy: Policy, keys: &KeyRing) -> Self {
+        let seed = Seeded::new(u64::from_be_bytes(policy.sci.octets()));
+        let kay = Kay::new(Time::ZERO, policy, keys, Box::new(seed)).unwrap();
+        Self { kay, commands: Vec::new(), sent: Vec::new(), refuse: false }
+    }
+
+    /// Handles one input and carries out what follows; MKPDUs gather in `sent`.
+    pub(crate) fn handle(&mut self, now: Time, input: Input<'_>) {
+        self.kay.handle(now, input);
+        while let Some(output) = self.kay.poll_output() {
+            match output {
+                Output::Transmit(frame) => self.sent.push(frame),
+                Output::Secy { id, command } => {
+                    self.commands.push(command);
+                    let refused = Err(SecyError::Invalid("refused by the test"));
+                    let result = if self.refuse { refused } else { Ok(()) };
+                    self.kay.handle(now, Input::Secy { id, result });
+                }
+            }
+        }
+    }
+
+    pub(crate) fn state(&self) -> PortState {
+        self.kay.state()
+    }
+}
+
+/// Two stations on a perfect link, and the time.
+pub(crate) struct Pair {
+    pub(crate) now: Time,
+    pub(crate) a: Station,
+    pub(crate) b: Station,
+    /// Everything that crossed the link.
+    pub(crate) wire: Vec<Vec<u8>>,
+    /// Nothing crosses the link while this is set.
+    pub(crate) cut: bool,
+    /// Changes what `b` says before it is signed; its key must be that of `ring(&[(1, 7)])`.
+    pub(crate) tamper: Option<fn(&mut Mkpdu)>,
+}
+
+/// What a frame says.
+pub(crate) fn read(frame: &[u8]) -> Mkpdu {
+    RawMkpdu::decode(&Eapol::decode(frame).unwrap()).unwrap().parse().unwrap()
+}
+
+/// Says it, signed with the key of `ring(&[(1, 7)])`.
+pub(crate) fn sign(mkpdu: &Mkpdu) -> Vec<u8> {
+    let keys = ring(&[(1, 7)]);
+    let key = keys.iter().next().unwrap();
+    let mut frame = mkpdu.encode(MacAddress::PAE_GROUP, mkpdu.basic.sci.address()).unwrap();
+    let icv = key.cak.ick(&key.ckn).icv(&frame);
+    frame.extend_from_slice(&icv);
+    frame
+}
+
+impl Pair {
+    pub(crate) fn new(a: Policy, b: Policy) -> Self {
+        Self::with_keys(a, &ring(&[(1, 7)]), b, &ring(&[(1, 7)]))
+    }
+
+    pub(crate) fn with_keys(a: Policy, a_keys: &KeyRing, b: Policy, b_keys: &KeyRing) -> Self {
+        let (a, b) = (Station::new(a, a_keys), Station::new(b, b_keys));
+        Self { now: Time::ZERO, a, b, wire: Vec::new(), cut: false, tamper: None }
+    }
+
+    /// Brings the link up and lets things run for `span`.
+    pub(crate) fn start(&mut self, span: Duration) {
+        self.a.handle(self.now, Input::Carrier(true));
+        self.b.handle(self.now, Input::Carrier(true));
+        self.run(span);
+    }
+
+    /// Lets time pass, waking each station when it asks to be.
+    pub(crate) fn run(&mut self, span: Duration) {
+        let end = self.now.after(span);
+        loop {
+            self.deliver();
+            let wakes = [self.a.kay.poll_timeout(), self.b.kay.poll_timeout()];
+            let Some(next) = wakes.into_iter().flatten().min().filter(|&next| next <= end) else {
+                break;
+            };
+            self.now = self.now.max(next);
+            self.a.handle(self.now, Input::Timeout);
+            self.b.handle(self.now, Input::Timeout);
+        }
+        self.now = end;
+    }
+
+    fn deliver(&mut self) {
+        for _ in 0..200 {
+            let (from_a, mut from_b) =
+                (std::mem::take(&mut self.a.sent), std::mem::take(&mut self.b.sent));
+            if let Some(tamper) = self.tamper {
+                for frame in &mut from_b {
+                    let mut mkpdu = read(frame);
+                    tamper(&mut mkpdu);
+                    *frame = sign(&mkpdu);
+                }
+            }
+            if from_a.is_empty() && from_b.is_empty() {
+                return;
+            }
+            for (frames, to) in [(from_a, &mut self.b), (from_b, &mut self.a)] {
+                for frame in frames {
+                    if !self.cut {
+                        to.handle(self.now, Input::Frame(&frame));
+                    }
+                    self.wire.push(frame);
+                }
+            }
+        }
+        panic!("the stations never stop talking");
+    }
+}
