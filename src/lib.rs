@@ -2,6 +2,7 @@
 //! protected frames (IEEE 802.1AE-2018).
 
 pub mod crypto;
+pub mod diagnose;
 pub mod ident;
 pub mod keyring;
 pub mod mka;
