@@ -1,11 +1,18 @@
 //! A MACsec daemon for Linux edge routers: MKA (IEEE 802.1X-2020) from a CAK and CKN to
 //! protected frames (IEEE 802.1AE-2018).
+//!
+//! Read from the top: [`ident`] and [`time`] are the vocabulary, [`wire`] and [`crypto`] the
+//! octets and the keys, [`secy`] what a SecY is, [`keyring`] and [`mka`] the key agreement,
+//! [`diagnose`] the reasons, and [`port`] one port of the router. Those do no I/O and know no
+//! clock. The rest, behind the `daemon` feature, touches the machine. `docs/architecture.md` has
+//! the picture.
 
 pub mod crypto;
 pub mod diagnose;
 pub mod ident;
 pub mod keyring;
 pub mod mka;
+pub mod port;
 pub mod secy;
 pub mod time;
 pub mod wire;

@@ -1,0 +1,166 @@
+//! One port without its I/O: what the daemon and the simulation both drive.
+//!
+//! The contract is that of the KaY: [`Driver::handle`], then [`Driver::poll_output`] until `None`,
+//! then [`Driver::poll_timeout`].
+
+use std::time::Duration;
+
+use crate::crypto::{Entropy, NoEntropy};
+use crate::keyring::KeyRing;
+use crate::mka::{Input, Kay, Output, Policy, PortState, RekeyRefused, Status};
+use crate::secy::{CommandId, SecyCommand, SecyError, TxProgress};
+use crate::time::Time;
+
+/// How often the data plane is asked how many packet numbers are spent. At 100 Gb/s of the
+/// shortest frames a quarter of a 32-bit space is left 10 s after the mark.
+const POLL: Duration = Duration::from_secs(1);
+
+/// The state of the interface below.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Link {
+    /// There is no such interface.
+    Missing,
+    /// It is there, without carrier or not enabled.
+    Down,
+    /// It can carry frames.
+    Up,
+}
+
+/// Something that happened to the port.
+#[derive(Debug)]
+pub enum PortInput<'a> {
+    /// The time that `poll_timeout` named has come.
+    Timeout,
+    /// The interface below changed.
+    Link(Link),
+    /// A frame with the EAPOL EtherType arrived, Ethernet header first.
+    Frame(&'a [u8]),
+    /// The data plane has answered a command.
+    Secy {
+        /// Which command.
+        id: CommandId,
+        /// How it went.
+        result: Result<(), SecyError>,
+    },
+    /// The data plane has answered [`PortOutput::PollSecy`].
+    TxProgress(TxProgress),
+}
+
+/// Something to be done for the port, in the order given.
+#[must_use]
+#[derive(Debug)]
+pub enum PortOutput {
+    /// Send this frame on the Uncontrolled Port.
+    Transmit(Vec<u8>),
+    /// Have the data plane do this and answer under this id.
+    Secy {
+        /// The id that the answer must bear.
+        id: CommandId,
+        /// What to do.
+        command: SecyCommand,
+    },
+    /// Ask the data plane how far its packet numbers have come.
+    PollSecy,
+}
+
+/// The brain of one port.
+pub struct Driver {
+    kay: Kay,
+    link: Link,
+    poll_at: Option<Time>,
+    poll_due: bool,
+}
+
+impl Driver {
+    /// Makes a port whose interface is not there yet.
+    ///
+    /// # Errors
+    ///
+    /// [`NoEntropy`] where no member identifier could be drawn.
+    pub fn new(
+        now: Time,
+        policy: Policy,
+        keys: &KeyRing,
+        entropy: Box<dyn Entropy + Send>,
+    ) -> Result<Self, NoEntropy> {
+        let kay = Kay::new(now, policy, keys, entropy)?;
+        Ok(Self { kay, link: Link::Missing, poll_at: None, poll_due: false })
+    }
+
+    /// Takes one input.
+    pub fn handle(&mut self, now: Time, input: PortInput<'_>) {
+        if self.poll_at.is_some_and(|at| at <= now) {
+            self.poll_at = Some(now.after(POLL));
+            self.poll_due = true;
+        }
+        let input = match input {
+            PortInput::Timeout => Input::Timeout,
+            PortInput::Link(link) => {
+                self.link = link;
+                Input::Carrier(link == Link::Up)
+            }
+            PortInput::Frame(frame) => Input::Frame(frame),
+            PortInput::Secy { id, result } => Input::Secy { id, result },
+            PortInput::TxProgress(progress) => Input::TxProgress(progress),
+        };
+        self.kay.handle(now, input);
+        self.schedule_poll(now);
+    }
+
+    /// Yields the next thing to do; `None` means that everything is said.
+    pub fn poll_output(&mut self) -> Option<PortOutput> {
+        let output = match self.kay.poll_output() {
+            Some(Output::Transmit(frame)) => PortOutput::Transmit(frame),
+            Some(Output::Secy { id, command }) => PortOutput::Secy { id, command },
+            None if std::mem::take(&mut self.poll_due) => PortOutput::PollSecy,
+            None => return None,
+        };
+        Some(output)
+    }
+
+    /// Says when to call `handle` again at the latest; `None` means that only an event can help.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Time> {
+        [self.kay.poll_timeout(), self.poll_at].into_iter().flatten().min()
+    }
+
+    /// Replaces the keys; participants whose key stays go on untouched.
+    ///
+    /// # Errors
+    ///
+    /// [`NoEntropy`] where a new participant found no member identifier; nothing has changed then.
+    pub fn set_keys(&mut self, now: Time, keys: &KeyRing) -> Result<(), NoEntropy> {
+        self.kay.set_keys(now, keys)
+    }
+
+    /// Asks for a fresh SAK.
+    ///
+    /// # Errors
+    ///
+    /// [`RekeyRefused`] where there is nothing to replace or another is to do it.
+    pub fn rekey(&mut self, now: Time) -> Result<(), RekeyRefused> {
+        self.kay.rekey(now)
+    }
+
+    /// The state of the interface below, as last heard.
+    #[must_use]
+    pub fn link(&self) -> Link {
+        self.link
+    }
+
+    /// Shows how the key agreement stands.
+    #[must_use]
+    pub fn status(&self, now: Time) -> Status {
+        self.kay.status(now)
+    }
+
+    /// Polls while, and only while, an SA transmits.
+    fn schedule_poll(&mut self, now: Time) {
+        let secured = self.kay.state() == PortState::Secured;
+        match (secured, self.poll_at) {
+            (true, None) => self.poll_at = Some(now.after(POLL)),
+            (false, Some(_)) => self.poll_at = None,
+            (true, Some(_)) | (false, None) => {}
+        }
+    }
+}

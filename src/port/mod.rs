@@ -1,0 +1,10 @@
+//! One port of the router: its key agreement, its link and its data plane brought together.
+//!
+//! [`Driver`] decides and does no I/O; the simulation drives it in virtual time. `task` carries out
+//! what it decides on a real link.
+
+#![forbid(unsafe_code)]
+
+pub mod driver;
+
+pub use driver::{Driver, Link, PortInput, PortOutput};
