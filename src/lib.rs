@@ -14,5 +14,7 @@ pub mod keyring;
 pub mod mka;
 pub mod port;
 pub mod secy;
+#[cfg(feature = "daemon")]
+pub mod sys;
 pub mod time;
 pub mod wire;

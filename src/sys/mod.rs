@@ -1,0 +1,30 @@
+//! The machine: packet sockets, the tap, the settings of interfaces, the clock.
+//!
+//! The only place with `unsafe`. Each wrapper takes and gives safe types alone, says beside each
+//! block why it holds, and knows nothing of MACsec beyond an EtherType.
+
+#![allow(unsafe_code)]
+
+mod batch;
+mod clock;
+mod error;
+mod filter;
+mod interface;
+mod packet;
+mod plain;
+mod readiness;
+mod tap;
+mod wakeup;
+
+#[cfg(test)]
+mod tests;
+
+pub use batch::BATCH_MAX;
+pub use clock::boottime;
+pub use error::SysError;
+pub use interface::{Interfaces, LinkState};
+pub use packet::{PacketSocket, PacketStatistics};
+pub use plain::{PlainFrame, VLAN_TAG_LEN};
+pub use readiness::Readiness;
+pub use tap::{Tap, VNET_HEADER_LEN, VnetHeader};
+pub use wakeup::Wakeup;
