@@ -8,6 +8,8 @@
 //! the picture.
 
 pub mod crypto;
+#[cfg(feature = "daemon")]
+pub mod dataplane;
 pub mod diagnose;
 pub mod ident;
 pub mod keyring;

@@ -1,0 +1,78 @@
+//! What a data plane tells of itself.
+
+use crate::ident::{KeyId, PacketNumber, Sci};
+use crate::secy::{Counters, TxProgress};
+use crate::sys::LinkState;
+
+/// A data plane at one moment.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Snapshot {
+    /// What the standard counts.
+    pub counters: Counters,
+    /// The frames that were lost before or after the SecY.
+    pub drops: Drops,
+    /// How far the transmitting SA has come; `None` where none transmits.
+    pub tx: Option<TxProgress>,
+    /// How far each receive SA has come, ordered by SCI and then by association number.
+    pub rx: Vec<RxProgress>,
+    /// The interface that carries protected frames.
+    pub parent: LinkState,
+    /// The interface that carries the traffic to protect.
+    pub secure_interface: LinkState,
+    /// Whether the data plane works. Once it does not, only a new one helps.
+    pub alive: bool,
+}
+
+/// How far a receive SA has come.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct RxProgress {
+    /// Whose key.
+    pub ki: KeyId,
+    /// Whose frames.
+    pub sci: Sci,
+    /// The number after the highest received.
+    pub next_pn: PacketNumber,
+    /// The lowest number still good.
+    pub lowest_pn: PacketNumber,
+}
+
+/// Frames that were lost before or after the SecY, where no standard counts them.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Drops {
+    /// Frames to send while the Controlled Port was closed.
+    pub out_port_closed: u64,
+    /// Frames to send that lacked a checksum or had to be cut up first, which was not asked for.
+    pub out_not_whole: u64,
+    /// Frames that the parent interface was too busy to take.
+    pub out_congested: u64,
+    /// Frames that the parent interface refused, being down, gone or set to a lower MTU.
+    pub out_refused: u64,
+    /// Frames received while the Controlled Port was closed.
+    pub in_port_closed: u64,
+    /// Received frames longer than the parent's MTU allows.
+    pub in_too_long: u64,
+    /// Good frames that the secure interface did not take, being down, gone or short of memory.
+    pub in_undelivered: u64,
+}
+
+impl Drops {
+    /// Adds another thread's counts to these.
+    pub(super) const fn add(&mut self, other: &Self) {
+        let Self {
+            out_port_closed,
+            out_not_whole,
+            out_congested,
+            out_refused,
+            in_port_closed,
+            in_too_long,
+            in_undelivered,
+        } = *other;
+        self.out_port_closed += out_port_closed;
+        self.out_not_whole += out_not_whole;
+        self.out_congested += out_congested;
+        self.out_refused += out_refused;
+        self.in_port_closed += in_port_closed;
+        self.in_too_long += in_too_long;
+        self.in_undelivered += in_undelivered;
+    }
+}

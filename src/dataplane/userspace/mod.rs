@@ -1,0 +1,275 @@
+//! A data plane in threads of this process.
+//!
+//! The traffic to protect enters and leaves through a tap, protected frames through packet sockets
+//! on the parent interface. One thread takes each direction, in batches of what is there, and works
+//! by a table that the control side replaces as commands come. Once a command is answered, both
+//! threads work by its table and hold no older one; a key that was removed is then wiped.
+
+mod counts;
+mod inbound;
+mod outbound;
+mod plain;
+mod publish;
+mod table;
+
+use std::io;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use super::{RxProgress, Snapshot};
+use crate::ident::Sci;
+use crate::secy::{FrameBuf, OVERHEAD_MAX, SecyCommand, SecyError, SecySettings};
+use crate::sys::{BATCH_MAX, Interfaces, LinkState, PacketSocket, SysError, Tap};
+use crate::wire::ethernet::HEADER_LEN;
+
+use counts::{Counts, Tally};
+use inbound::Inbound;
+use outbound::Outbound;
+use publish::Publisher;
+use table::Associations;
+
+/// What a userspace data plane is made from.
+#[derive(Clone, Debug)]
+pub struct UserspaceSettings {
+    /// The interface that carries protected frames.
+    pub parent: String,
+    /// Its index.
+    pub parent_index: u32,
+    /// Its MTU.
+    pub parent_mtu: u32,
+    /// The secure interface, to be made.
+    pub name: String,
+    /// Our secure channel; the secure interface gets its MAC address.
+    pub sci: Sci,
+    /// What holds for all frames.
+    pub settings: SecySettings,
+}
+
+/// Why a userspace data plane did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The system refused.
+    #[error(transparent)]
+    System(#[from] SysError),
+    /// The SecY refuses its settings, or the parent's MTU leaves no room for traffic.
+    #[error(transparent)]
+    Settings(#[from] SecyError),
+    /// There are too many threads.
+    #[error("starting a thread: {0}")]
+    Thread(io::Error),
+}
+
+/// The least MTU of an Ethernet interface, and so of the secure one (Linux's ETH_MIN_MTU).
+const MTU_MIN: u32 = 68;
+
+/// How long a thread keeps still after an interface was found down or gone.
+const BACKOFF: Duration = Duration::from_millis(100);
+
+/// An interface does not work for now: trying again at once would only take time from others.
+#[derive(Clone, Copy, Debug)]
+struct Stalled;
+
+/// Tells whether reading may work the next time.
+fn is_for_now(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+}
+
+/// Makes buffers for a batch of frames, unless they are there and of the right size.
+fn fit(frames: &mut Vec<FrameBuf>, longest: usize) {
+    if frames.first().map(FrameBuf::frame_max) != Some(longest) {
+        frames.clear();
+        frames.resize_with(BATCH_MAX, || FrameBuf::new(longest));
+    }
+}
+
+/// The longest frame on a link of this MTU, without room for a VLAN tag: none belongs in front of
+/// the SecTAG.
+const fn frame_max(mtu: u32) -> usize {
+    HEADER_LEN + mtu as usize
+}
+
+/// The MTU of the secure interface that goes with the parent's.
+fn secure_mtu(parent_mtu: u32) -> Result<u32, SecyError> {
+    u32::try_from(OVERHEAD_MAX)
+        .ok()
+        .and_then(|overhead| parent_mtu.checked_sub(overhead))
+        .filter(|mtu| *mtu >= MTU_MIN)
+        .ok_or(SecyError::Invalid("the parent's MTU must be 100 octets at least"))
+}
+
+/// The data plane of one port. Its threads and its secure interface end with this value.
+#[derive(Debug)]
+pub struct UserspaceDataplane {
+    associations: Associations,
+    publisher: Publisher,
+    tap: Arc<Tap>,
+    wire: Arc<PacketSocket>,
+    interfaces: Interfaces,
+    parent_index: u32,
+    secure_index: u32,
+    counts: [Counts; 2],
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl UserspaceDataplane {
+    /// Makes the secure interface, up but without a carrier, and starts the threads. The
+    /// Controlled Port is closed.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`]; nothing is left behind then.
+    pub fn start(settings: UserspaceSettings) -> Result<Self, StartError> {
+        let UserspaceSettings { parent, parent_index, parent_mtu, name, sci, settings } = settings;
+        let mtu = secure_mtu(parent_mtu)?;
+        let mut associations = Associations::new(sci, settings, parent_mtu)?;
+        let interfaces = Interfaces::open()?;
+        let address = sci.address().0;
+        let further_address = (interfaces.address(&parent)? != address).then_some(address);
+        let wire = Arc::new(PacketSocket::macsec(parent_index, further_address)?);
+        let sender = PacketSocket::sender(parent_index)?;
+        let tap = Arc::new(Tap::create(&name)?);
+        tap.set_address(address)?;
+        tap.set_mtu(mtu)?;
+        let secure_index = interfaces.index(&name)?;
+
+        supply_plain(&mut associations, parent_index)?;
+        let publisher = Publisher::new(associations.table().clone());
+        let counts = [Counts::default(), Counts::default()];
+        let mut plane = Self {
+            associations,
+            publisher,
+            tap,
+            wire,
+            interfaces,
+            parent_index,
+            secure_index,
+            counts,
+            threads: Vec::new(),
+        };
+        plane.start_threads(&name, sender)?;
+        plane.tap.set_up()?;
+        Ok(plane)
+    }
+
+    fn start_threads(&mut self, name: &str, sender: PacketSocket) -> Result<(), StartError> {
+        let [outbound, inbound] = &self.counts;
+        let outbound = Outbound {
+            tap: Arc::clone(&self.tap),
+            wire: sender,
+            reader: self.publisher.reader()?,
+            counts: outbound.clone(),
+        };
+        let inbound = Inbound {
+            tap: Arc::clone(&self.tap),
+            wire: Arc::clone(&self.wire),
+            reader: self.publisher.reader()?,
+            counts: inbound.clone(),
+        };
+        self.threads.push(spawn(format!("{name}-out"), || outbound.run())?);
+        self.threads.push(spawn(format!("{name}-in"), || inbound.run())?);
+        Ok(())
+    }
+
+    /// Carries out a command. Takes microseconds, and where the parent interface is congested some
+    /// ten milliseconds. To be called in the network namespace that it was started in.
+    ///
+    /// # Errors
+    ///
+    /// [`SecyError::Refused`] where a thread does not answer or the secure interface is gone. Any
+    /// other [`SecyError`] names the rule that the command breaks, and nothing changes.
+    pub fn apply(&mut self, command: &SecyCommand) -> Result<(), SecyError> {
+        let mut associations = self.associations.clone();
+        associations.apply(command)?;
+        supply_plain(&mut associations, self.parent_index).map_err(refused)?;
+        self.publish(associations)?;
+        if let SecyCommand::SetControlledPort(open) = command {
+            self.tap.set_carrier(*open).map_err(refused)?;
+        }
+        Ok(())
+    }
+
+    /// Follows a change of the parent interface's MTU.
+    ///
+    /// # Errors
+    ///
+    /// [`SecyError::Invalid`] where it leaves no room for traffic, [`SecyError::Refused`] where the
+    /// secure interface cannot have the MTU that follows.
+    pub fn set_parent_mtu(&mut self, mtu: u32) -> Result<(), SecyError> {
+        let secure = secure_mtu(mtu)?;
+        let mut associations = self.associations.clone();
+        associations.set_parent_mtu(mtu);
+        self.publish(associations)?;
+        self.tap.set_mtu(secure).map_err(refused)
+    }
+
+    /// Returns when both threads work by the table.
+    fn publish(&mut self, associations: Associations) -> Result<(), SecyError> {
+        self.associations = associations;
+        self.publisher.publish(self.associations.table().clone()).map_err(refused)
+    }
+
+    /// Tells what has been counted and how far packet numbers have come.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        let mut tally = Tally::default();
+        for counts in &self.counts {
+            tally.add(&counts.read());
+        }
+        let Tally { mut counters, drops } = tally;
+        counters.in_pkts_overrun += self.wire.statistics().unwrap_or_default().dropped;
+        let table = self.associations.table();
+        let rx = table.receive.sas().map(|sa| RxProgress {
+            ki: sa.ki(),
+            sci: sa.sci(),
+            next_pn: sa.replay().next_pn(),
+            lowest_pn: sa.replay().lowest_pn(),
+        });
+        Snapshot {
+            counters,
+            drops,
+            tx: table.transmit.as_ref().map(|sa| sa.progress()),
+            rx: rx.collect(),
+            parent: self.interfaces.state(self.parent_index),
+            secure_interface: self.secure_interface(),
+            alive: self.publisher.all_alive(),
+        }
+    }
+
+    /// The state of the tap: by itself, as an index can come to name another interface.
+    fn secure_interface(&self) -> LinkState {
+        if self.tap.name().is_err() {
+            return LinkState::Gone;
+        }
+        self.interfaces.state(self.secure_index)
+    }
+}
+
+impl Drop for UserspaceDataplane {
+    fn drop(&mut self) {
+        self.publisher.stop();
+        for thread in self.threads.drain(..) {
+            // A thread that died has said why, and there is nobody left to tell.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn spawn(name: String, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StartError> {
+    thread::Builder::new().name(name).spawn(work).map_err(StartError::Thread)
+}
+
+/// Opens or closes the way around protection, as the settings say.
+fn supply_plain(associations: &mut Associations, parent_index: u32) -> Result<(), SysError> {
+    let socket = match (associations.wants_plain(), &associations.table().plain) {
+        (true, None) => Some(Arc::new(PacketSocket::plain(parent_index)?)),
+        (true, Some(socket)) => Some(Arc::clone(socket)),
+        (false, _) => None,
+    };
+    associations.set_plain(socket);
+    Ok(())
+}
+
+fn refused(error: impl std::fmt::Display) -> SecyError {
+    SecyError::Refused(error.to_string())
+}
