@@ -7,6 +7,8 @@
 //! clock. The rest, behind the `daemon` feature, touches the machine. `docs/architecture.md` has
 //! the picture.
 
+#[cfg(feature = "daemon")]
+pub mod config;
 pub mod crypto;
 #[cfg(feature = "daemon")]
 pub mod dataplane;
@@ -15,6 +17,8 @@ pub mod ident;
 pub mod keyring;
 pub mod mka;
 pub mod port;
+#[cfg(feature = "daemon")]
+pub mod profile;
 pub mod secy;
 #[cfg(feature = "daemon")]
 pub mod sys;

@@ -1,0 +1,273 @@
+//! What a link can be told, as values: the settings that a profile or a configuration sets.
+
+use std::{borrow::Cow, fmt, time::Duration};
+
+use crate::ident::{CipherSuite, ConfidentialityOffset, KeyServerPriority};
+
+/// Who protects the frames.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum DataplaneChoice {
+    /// The kernel where it has MACsec, else the daemon.
+    Auto,
+    /// The kernel, or nobody.
+    Kernel,
+    /// The daemon.
+    Userspace,
+}
+
+/// What may pass while there is no key.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum SecurePolicy {
+    /// Nothing.
+    MustSecure,
+    /// Everything, in clear, until there is a key.
+    ShouldSecure,
+}
+
+/// What becomes of a CAK that is shorter than a key.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum CakPadding {
+    /// It is refused.
+    Refuse,
+    /// Zeros are put after it, as many as the cipher suite's key length asks for.
+    ZerosRight,
+}
+
+/// Every setting of a link that has a default.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct LinkSettings {
+    /// The suites that may be used, the one we like best first. Never empty.
+    pub cipher_suites: Vec<CipherSuite>,
+    /// Who protects the frames.
+    pub dataplane: DataplaneChoice,
+    /// Whether the tag of a sent frame carries the SCI (802.1AE-2018 10.7.17, alwaysIncludeSCI).
+    pub include_sci: bool,
+    /// Our rank in the election.
+    pub key_server_priority: KeyServerPriority,
+    /// What may pass while there is no key.
+    pub policy: SecurePolicy,
+    /// Whether frames below the window are refused (802.1AE-2018 10.7.8, replayProtect).
+    pub replay_protect: bool,
+    /// The window, in packet numbers.
+    pub replay_window: u32,
+    /// Whether frames are encrypted, or only protected against change.
+    pub confidentiality: bool,
+    /// How much stays in clear where frames are encrypted; never `IntegrityOnly`.
+    pub confidentiality_offset: ConfidentialityOffset,
+    /// The port identifier of our SCI.
+    pub port_id: u16,
+    /// How old an SAK gets where we are key server; `None` until its packet numbers run out.
+    pub rekey: Option<Duration>,
+    /// What becomes of a short CAK.
+    pub cak_padding: CakPadding,
+}
+
+impl LinkSettings {
+    /// The offset to ask for, `confidentiality = false` being one of them.
+    #[must_use]
+    pub const fn offset(&self) -> ConfidentialityOffset {
+        if self.confidentiality {
+            self.confidentiality_offset
+        } else {
+            ConfidentialityOffset::IntegrityOnly
+        }
+    }
+
+    /// Sets one value.
+    pub fn apply(&mut self, setting: &Setting) {
+        match setting {
+            Setting::CipherSuites(suites) => self.cipher_suites = suites.to_vec(),
+            Setting::Dataplane(choice) => self.dataplane = *choice,
+            Setting::IncludeSci(on) => self.include_sci = *on,
+            Setting::KeyServerPriority(priority) => self.key_server_priority = *priority,
+            Setting::Policy(policy) => self.policy = *policy,
+            Setting::ReplayProtect(on) => self.replay_protect = *on,
+            Setting::ReplayWindow(window) => self.replay_window = *window,
+            Setting::Confidentiality(on) => self.confidentiality = *on,
+            Setting::ConfidentialityOffset(offset) => self.confidentiality_offset = *offset,
+            Setting::PortId(port) => self.port_id = *port,
+            Setting::RekeySeconds(seconds) => {
+                self.rekey = (*seconds > 0).then(|| Duration::from_secs((*seconds).into()));
+            }
+            Setting::CakPadding(padding) => self.cak_padding = *padding,
+        }
+    }
+
+    /// Every value, in the order of the documentation.
+    #[must_use]
+    pub fn to_settings(&self) -> [Setting; 12] {
+        let seconds = self.rekey.map_or(0, |age| u32::try_from(age.as_secs()).unwrap_or(u32::MAX));
+        [
+            Setting::CipherSuites(Cow::Owned(self.cipher_suites.clone())),
+            Setting::Dataplane(self.dataplane),
+            Setting::IncludeSci(self.include_sci),
+            Setting::KeyServerPriority(self.key_server_priority),
+            Setting::Policy(self.policy),
+            Setting::ReplayProtect(self.replay_protect),
+            Setting::ReplayWindow(self.replay_window),
+            Setting::Confidentiality(self.confidentiality),
+            Setting::ConfidentialityOffset(self.confidentiality_offset),
+            Setting::PortId(self.port_id),
+            Setting::RekeySeconds(seconds),
+            Setting::CakPadding(self.cak_padding),
+        ]
+    }
+}
+
+/// One setting with its value.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Setting {
+    /// `cipher-suites`
+    CipherSuites(Cow<'static, [CipherSuite]>),
+    /// `dataplane`
+    Dataplane(DataplaneChoice),
+    /// `include-sci`
+    IncludeSci(bool),
+    /// `key-server-priority`
+    KeyServerPriority(KeyServerPriority),
+    /// `policy`
+    Policy(SecurePolicy),
+    /// `replay-protect`
+    ReplayProtect(bool),
+    /// `replay-window`
+    ReplayWindow(u32),
+    /// `confidentiality`
+    Confidentiality(bool),
+    /// `confidentiality-offset`
+    ConfidentialityOffset(ConfidentialityOffset),
+    /// `port-id`
+    PortId(u16),
+    /// `rekey-seconds`; 0 is never
+    RekeySeconds(u32),
+    /// `cak-padding`
+    CakPadding(CakPadding),
+}
+
+impl Setting {
+    /// The key it goes by in the configuration file.
+    #[must_use]
+    pub const fn key(&self) -> &'static str {
+        match self {
+            Self::CipherSuites(_) => "cipher-suites",
+            Self::Dataplane(_) => "dataplane",
+            Self::IncludeSci(_) => "include-sci",
+            Self::KeyServerPriority(_) => "key-server-priority",
+            Self::Policy(_) => "policy",
+            Self::ReplayProtect(_) => "replay-protect",
+            Self::ReplayWindow(_) => "replay-window",
+            Self::Confidentiality(_) => "confidentiality",
+            Self::ConfidentialityOffset(_) => "confidentiality-offset",
+            Self::PortId(_) => "port-id",
+            Self::RekeySeconds(_) => "rekey-seconds",
+            Self::CakPadding(_) => "cak-padding",
+        }
+    }
+}
+
+/// Writes the value as the configuration file would have it.
+impl fmt::Display for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CipherSuites(suites) => {
+                let names: Vec<_> = suites.iter().map(|suite| suite_key(*suite)).collect();
+                write!(f, "[\"{}\"]", names.join("\", \""))
+            }
+            Self::Dataplane(choice) => write!(f, "\"{}\"", choice.name()),
+            Self::IncludeSci(on) | Self::ReplayProtect(on) | Self::Confidentiality(on) => {
+                write!(f, "{on}")
+            }
+            Self::KeyServerPriority(priority) => write!(f, "{}", priority.0),
+            Self::Policy(policy) => write!(f, "\"{}\"", policy.name()),
+            Self::ReplayWindow(number) | Self::RekeySeconds(number) => write!(f, "{number}"),
+            Self::ConfidentialityOffset(offset) => write!(f, "{}", offset.octets()),
+            Self::PortId(port) => write!(f, "{port}"),
+            Self::CakPadding(padding) => write!(f, "\"{}\"", padding.name()),
+        }
+    }
+}
+
+/// The name of a suite in the configuration file.
+#[must_use]
+pub const fn suite_key(suite: CipherSuite) -> &'static str {
+    match suite {
+        CipherSuite::GcmAes128 => "gcm-aes-128",
+        CipherSuite::GcmAes256 => "gcm-aes-256",
+        CipherSuite::GcmAesXpn128 => "gcm-aes-xpn-128",
+        CipherSuite::GcmAesXpn256 => "gcm-aes-xpn-256",
+    }
+}
+
+/// A value that the configuration file spells as one of a few words.
+pub trait Word: Copy + Sized + 'static {
+    /// Every value.
+    const ALL: &'static [Self];
+
+    /// The word for it.
+    fn name(self) -> &'static str;
+
+    /// Finds the value that a word stands for.
+    #[must_use]
+    fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|value| value.name() == name)
+    }
+}
+
+impl Word for DataplaneChoice {
+    const ALL: &'static [Self] = &[Self::Auto, Self::Kernel, Self::Userspace];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Kernel => "kernel",
+            Self::Userspace => "userspace",
+        }
+    }
+}
+
+impl Word for SecurePolicy {
+    const ALL: &'static [Self] = &[Self::MustSecure, Self::ShouldSecure];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::MustSecure => "must-secure",
+            Self::ShouldSecure => "should-secure",
+        }
+    }
+}
+
+impl Word for CakPadding {
+    const ALL: &'static [Self] = &[Self::Refuse, Self::ZerosRight];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Refuse => "refuse",
+            Self::ZerosRight => "zeros-right",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_suite_is_read_back_from_its_key() {
+        for suite in CipherSuite::ALL {
+            assert_eq!(suite_key(suite).parse(), Ok(suite));
+        }
+    }
+
+    #[test]
+    fn a_value_is_written_as_the_file_would_have_it() {
+        let suites = Setting::CipherSuites(Cow::Borrowed(&[
+            CipherSuite::GcmAesXpn256,
+            CipherSuite::GcmAes256,
+        ]));
+        assert_eq!(suites.to_string(), r#"["gcm-aes-xpn-256", "gcm-aes-256"]"#);
+        assert_eq!(Setting::Policy(SecurePolicy::MustSecure).to_string(), "\"must-secure\"");
+        assert_eq!(
+            Setting::ConfidentialityOffset(ConfidentialityOffset::Offset30).to_string(),
+            "30"
+        );
+    }
+}
