@@ -9,6 +9,8 @@
 
 #[cfg(feature = "daemon")]
 pub mod config;
+#[cfg(feature = "daemon")]
+pub mod control;
 pub mod crypto;
 #[cfg(feature = "daemon")]
 pub mod dataplane;
