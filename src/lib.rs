@@ -13,6 +13,8 @@ pub mod config;
 pub mod control;
 pub mod crypto;
 #[cfg(feature = "daemon")]
+pub mod daemon;
+#[cfg(feature = "daemon")]
 pub mod dataplane;
 pub mod diagnose;
 pub mod ident;

@@ -6,5 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod driver;
+#[cfg(feature = "daemon")]
+pub mod task;
 
 pub use driver::{Driver, Link, PortInput, PortOutput};

@@ -1,0 +1,52 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+
+use crate::config::{DEFAULT_PATH, LogLevel};
+use crate::profile::Word as _;
+
+/// Runs MACsec key agreement (MKA) on the ports of the configuration, and protects their frames.
+#[derive(Debug, Parser)]
+#[command(name = "macsecd", version)]
+pub(crate) struct Args {
+    /// The configuration file.
+    #[arg(long, value_name = "PATH", default_value = DEFAULT_PATH)]
+    pub(crate) config: PathBuf,
+
+    /// The control socket, whatever the configuration says.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) socket: Option<PathBuf>,
+
+    /// Reads the configuration and its keys, says what is wrong, and starts nothing.
+    #[arg(long)]
+    pub(crate) check: bool,
+
+    /// How much to log, whatever the configuration says: error, warn, info, debug or trace.
+    #[arg(long, value_name = "LEVEL", value_parser = level)]
+    pub(crate) log_level: Option<LogLevel>,
+}
+
+fn level(word: &str) -> Result<LogLevel, String> {
+    LogLevel::from_name(word).ok_or_else(|| "one of error, warn, info, debug, trace".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_arguments_the_usual_file_is_read_and_nothing_is_overridden() {
+        let args = Args::try_parse_from(["macsecd"]).unwrap();
+        assert_eq!(args.config, PathBuf::from("/etc/macsecd/macsecd.toml"));
+        assert_eq!((args.socket, args.check, args.log_level), (None, false, None));
+    }
+
+    #[test]
+    fn a_level_is_one_of_five_words() {
+        let parse = |word| Args::try_parse_from(["macsecd", "--log-level", word]);
+        assert_eq!(parse("debug").unwrap().log_level, Some(LogLevel::Debug));
+        assert!(parse("loud").is_err());
+    }
+}

@@ -1,0 +1,127 @@
+//! What everybody in the daemon knows of a running port.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::time::{sleep, timeout};
+use tracing::info;
+
+use super::plan::PortPlan;
+use super::report::{self, Answer};
+use crate::control::{PortState, PortStatus};
+use crate::port::task::PortHandle;
+
+/// The ports that run, in the order of the configuration.
+pub(crate) type Table = Arc<[Arc<Entry>]>;
+
+/// A port that runs.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) plan: PortPlan,
+    pub(crate) handle: PortHandle,
+    /// What the log and the service manager were last told.
+    told: Mutex<Told>,
+}
+
+/// How a port stands, in two words.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Told {
+    pub(crate) state: PortState,
+    pub(crate) code: Option<String>,
+}
+
+/// How long a port may take to say how it stands. It does nothing that takes longer.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How often a reason that comes with time alone is looked for.
+const LOOK: Duration = Duration::from_secs(1);
+/// The least between two looks, so that a port that flaps cannot fill the log.
+const GAP: Duration = Duration::from_millis(20);
+
+impl Entry {
+    pub(crate) fn new(plan: PortPlan, handle: PortHandle) -> Self {
+        Self { plan, handle, told: Mutex::default() }
+    }
+
+    /// The same port, running by another plan.
+    pub(crate) fn with_plan(&self, plan: PortPlan) -> Self {
+        Self { plan, handle: self.handle.clone(), told: Mutex::new(self.told()) }
+    }
+
+    /// The port's name.
+    pub(crate) fn interface(&self) -> &str {
+        self.plan.interface()
+    }
+
+    /// How the port stood when it was last looked at.
+    pub(crate) fn told(&self) -> Told {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Asks the port how it stands; there is always something to say.
+    pub(crate) async fn status(&self) -> PortStatus {
+        let answer = match timeout(PATIENCE, self.handle.view()).await {
+            Ok(Ok(view)) => Answer::View(Box::new(view)),
+            Ok(Err(_)) | Err(_) => Answer::None,
+        };
+        report::port_status(&self.plan, &answer)
+    }
+
+    /// Notes and logs how the port stands, and tells whether that is new.
+    fn tell(&self, status: &PortStatus) -> bool {
+        let code = status.reason.as_ref().map(|reason| reason.code.clone());
+        let now = Told { state: status.state, code };
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if *told == now {
+            return false;
+        }
+        *told = now;
+        drop(told);
+        log(status);
+        true
+    }
+}
+
+/// Follows a port until its task ends: logs each change of its state or reason, and wakes those who
+/// watch. In the end the port's name is sent to `ended`.
+pub(crate) async fn follow(
+    entry: Arc<Entry>,
+    changes: watch::Sender<u64>,
+    ended: mpsc::Sender<String>,
+) {
+    let mut woken = entry.handle.changes();
+    loop {
+        let seen = woken.has_changed().unwrap_or(false);
+        woken.borrow_and_update();
+        if entry.tell(&entry.status().await) || seen {
+            changes.send_modify(|count| *count = count.wrapping_add(1));
+        }
+        sleep(GAP).await;
+        match timeout(LOOK, woken.changed()).await {
+            Ok(Ok(())) => woken.mark_changed(),
+            Err(_) => {}
+            Ok(Err(_)) => break,
+        }
+    }
+    // Where nobody listens, the daemon is about to end.
+    let _ = ended.send(entry.interface().to_owned()).await;
+}
+
+/// Writes the line for a change of state.
+fn log(status: &PortStatus) {
+    let PortStatus { interface: iface, .. } = status;
+    let state = report::word(status.state);
+    let principal = report::principal(status);
+    let ckn = principal.map(|participant| report::tail(&participant.ckn)).unwrap_or_default();
+    match &status.reason {
+        Some(reason) => {
+            info!(%iface, state, code = %reason.code, ckn, "{}", reason.title);
+        }
+        None => {
+            let suite = status.cipher_suite.as_deref().unwrap_or_default();
+            let peer = status.peers.iter().find(|peer| peer.live);
+            let peer_sci = peer.map(|peer| peer.sci.as_str()).unwrap_or_default();
+            info!(%iface, state, suite, peer_sci, ckn, "frames are protected");
+        }
+    }
+}

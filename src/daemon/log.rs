@@ -1,0 +1,65 @@
+//! Where the log goes: to the journal where there is one, else to standard error.
+
+use std::io::{self, IsTerminal};
+
+use anyhow::Context as _;
+use nix::sys::stat::fstat;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Layer as _, Registry, fmt, reload};
+
+use crate::config::LogLevel;
+
+/// How much is logged. Can be changed while the daemon runs.
+#[derive(Debug)]
+pub(crate) struct Verbosity {
+    filter: reload::Handle<LevelFilter, Registry>,
+    /// What the command line asked for, which the configuration does not change.
+    fixed: bool,
+}
+
+/// Starts the log.
+pub(crate) fn start(asked: Option<LogLevel>, configured: LogLevel) -> anyhow::Result<Verbosity> {
+    let (filter, handle) = reload::Layer::new(filter(asked.unwrap_or(configured)));
+    let journal = goes_to_journal().then(tracing_journald::layer).and_then(Result::ok);
+    let output = match journal {
+        // `MACSECD_IFACE=eth1` and so on, for `journalctl MACSECD_IFACE=eth1`.
+        Some(layer) => layer.with_field_prefix(Some("MACSECD".to_owned())).boxed(),
+        None => {
+            let colour = io::stderr().is_terminal();
+            fmt::layer().with_writer(io::stderr).with_ansi(colour).with_target(false).boxed()
+        }
+    };
+    let registry = tracing_subscriber::registry().with(filter).with(output);
+    registry.try_init().context("starting the log")?;
+    Ok(Verbosity { filter: handle, fixed: asked.is_some() })
+}
+
+impl Verbosity {
+    /// Follows the configuration, unless the command line has said otherwise.
+    pub(crate) fn follow(&self, level: LogLevel) {
+        if !self.fixed {
+            // It fails only where the log is no more, and then it matters to nobody.
+            let _ = self.filter.reload(filter(level));
+        }
+    }
+}
+
+const fn filter(level: LogLevel) -> LevelFilter {
+    match level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    }
+}
+
+/// Tells whether standard error is the journal's: systemd names it, by device and inode, to what it
+/// starts. One who redirects it elsewhere wants to have the log there.
+fn goes_to_journal() -> bool {
+    let Some(named) = std::env::var_os("JOURNAL_STREAM") else { return false };
+    let found = fstat(io::stderr()).map(|found| format!("{}:{}", found.st_dev, found.st_ino));
+    found.is_ok_and(|found| named.to_str() == Some(&found))
+}

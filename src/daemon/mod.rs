@@ -1,0 +1,221 @@
+//! The daemon: starts the ports of the configuration, and keeps them in step with it.
+//!
+//! Everything but the data planes' threads runs on one thread. Each port is a task, the control
+//! socket has a task for each client, and [`run`] itself sees to signals, reloads and ports that
+//! broke. None of them waits for another without a limit.
+
+#![forbid(unsafe_code)]
+
+mod args;
+mod entry;
+mod harden;
+mod links;
+mod log;
+mod notify;
+mod plan;
+mod report;
+mod service;
+mod supervisor;
+
+use std::convert::Infallible;
+use std::io::{self, IsTerminal};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::Parser as _;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::{JoinError, JoinHandle};
+use tokio::time::{Instant, sleep_until};
+use tracing::{error, info, warn};
+
+use self::args::Args;
+use self::entry::Table;
+use self::links::Links;
+use self::log::Verbosity;
+use self::plan::Plan;
+use self::service::{Answers, Reloaded};
+use self::supervisor::Supervisor;
+use crate::control::{ControlSocket, Limits, Server};
+
+/// `EX_CONFIG` of sysexits(3): starting again would not help.
+const EXIT_CONFIG: u8 = 78;
+
+/// How long threads that do not end are waited for at the end.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Runs the daemon with the arguments of this process.
+#[must_use]
+pub fn main() -> ExitCode {
+    let args = Args::parse();
+    let colour = std::io::stderr().is_terminal();
+    let plan = match Plan::load(&args.config, colour) {
+        Ok(plan) => plan,
+        Err(refused) => {
+            eprintln!("{refused}");
+            eprintln!("macsecd: refused, see above; nothing has been started");
+            return ExitCode::from(EXIT_CONFIG);
+        }
+    };
+    if args.check {
+        plan.warnings.iter().for_each(|warning| eprintln!("{warning}"));
+        println!("{}: good", args.config.display());
+        return ExitCode::SUCCESS;
+    }
+    match start(args, plan) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(args: Args, plan: Plan) -> anyhow::Result<()> {
+    let verbosity = log::start(args.log_level, plan.log_level)?;
+    for warning in &plan.warnings {
+        warn!("{warning}");
+    }
+    harden::harden();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("starting the runtime")?;
+    let result = runtime.block_on(run(args, plan, verbosity));
+    runtime.shutdown_timeout(PATIENCE);
+    result
+}
+
+async fn run(args: Args, plan: Plan, verbosity: Verbosity) -> anyhow::Result<()> {
+    // Before anything is started: a second daemon must not touch the first one's interfaces.
+    let path = args.socket.as_ref().unwrap_or(&plan.control.socket);
+    let socket = ControlSocket::bind(path, &plan.control.group)?;
+    let signals = Signals::new().context("handling signals")?;
+    let (links, monitor) = Links::open().await.context("asking for the interfaces")?;
+    let (ended, broken) = mpsc::channel(1);
+    let (reloads, asked) = mpsc::channel(1);
+    let mut supervisor = Supervisor::new(args.config, verbosity, links, ended);
+    let (table, changes) = (supervisor.table(), supervisor.changes());
+    let monitor = tokio::spawn(monitor.run());
+    let answers = Answers { table: table.clone(), changes: changes.clone(), reloads };
+    let server = Server::new(socket, Arc::new(answers), Limits::default());
+    let server = tokio::spawn(server.run());
+    let watchdog = tokio::spawn(notify::watchdog(table.clone()));
+
+    supervisor.begin(plan).await?;
+    info!(version = env!("CARGO_PKG_VERSION"), ports = table.borrow().len(), "macsecd is ready");
+    notify::ready();
+    let next_line = Instant::now();
+    let mut events = Events { signals, monitor, server, broken, asked, changes, next_line };
+    let result = attend(&mut supervisor, &mut events, &table).await;
+
+    notify::stopping();
+    info!("macsecd is stopping");
+    watchdog.abort();
+    // The socket goes first: whoever connects from now on gets a clear answer.
+    events.server.abort();
+    if !events.server.is_finished() {
+        let _aborted = events.server.await;
+    }
+    supervisor.end().await;
+    result
+}
+
+/// Does what is called for, until the daemon is to end.
+async fn attend(
+    supervisor: &mut Supervisor,
+    events: &mut Events,
+    table: &watch::Receiver<Table>,
+) -> anyhow::Result<()> {
+    loop {
+        match events.next().await {
+            Event::End(result) => return result,
+            Event::Ended(interface) => supervisor.restart(&interface).await,
+            Event::Reload(answer) => {
+                notify::reloading();
+                let reloaded = supervisor.reload().await;
+                notify::ready();
+                // Whoever asked may have gone.
+                let _ = answer.map(|answer| answer.send(reloaded));
+            }
+            Event::Changed => notify::status(&supervisor::summary(&table.borrow())),
+        }
+    }
+}
+
+/// What calls for something to be done.
+enum Event {
+    /// The configuration is to be read again; somebody may wait for what comes of it.
+    Reload(Option<oneshot::Sender<Reloaded>>),
+    /// The task of this port has ended by itself.
+    Ended(String),
+    /// Some port stands differently.
+    Changed,
+    /// The daemon is to end, well or not.
+    End(anyhow::Result<()>),
+}
+
+/// Where events come from.
+struct Events {
+    signals: Signals,
+    monitor: JoinHandle<io::Result<()>>,
+    server: JoinHandle<io::Result<Infallible>>,
+    broken: mpsc::Receiver<String>,
+    asked: mpsc::Receiver<oneshot::Sender<Reloaded>>,
+    changes: watch::Receiver<u64>,
+    /// When the service manager may be told something again.
+    next_line: Instant,
+}
+
+struct Signals {
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+}
+
+impl Events {
+    async fn next(&mut self) -> Event {
+        let changed = async {
+            sleep_until(self.next_line).await;
+            self.changes.changed().await
+        };
+        tokio::select! {
+            biased;
+            _ = self.signals.terminate.recv() => Event::End(Ok(())),
+            _ = self.signals.interrupt.recv() => Event::End(Ok(())),
+            ended = &mut self.monitor => Event::End(Err(why(ended, "watching the interfaces"))),
+            ended = &mut self.server => Event::End(Err(why(ended, "the control socket"))),
+            Some(interface) = self.broken.recv() => Event::Ended(interface),
+            _ = self.signals.hangup.recv() => Event::Reload(None),
+            Some(answer) = self.asked.recv() => Event::Reload(Some(answer)),
+            Ok(()) = changed => {
+                self.next_line = Instant::now() + LINE_GAP;
+                Event::Changed
+            }
+        }
+    }
+}
+
+/// The least between two lines for the service manager.
+const LINE_GAP: Duration = Duration::from_millis(200);
+
+/// Words the end of something that was to go on for ever.
+fn why<T>(ended: Result<io::Result<T>, JoinError>, what: &'static str) -> anyhow::Error {
+    match ended {
+        Ok(Ok(_)) => anyhow::anyhow!("{what} has ended"),
+        Ok(Err(error)) => anyhow::Error::new(error).context(what),
+        Err(error) => anyhow::Error::new(error).context(what),
+    }
+}

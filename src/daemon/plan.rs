@@ -1,0 +1,238 @@
+//! From a configuration to what is to be done, and from two of them to what has to change.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::{
+    self, Config, ControlConfig, DataplaneChoice, LinkSettings, LogLevel, PortConfig, SecurePolicy,
+};
+use crate::ident::{CipherSuite, MacAddress, Sci};
+use crate::keyring::{Key, KeyRing};
+use crate::mka::{Access, Policy};
+use crate::port::task::PortSetup;
+
+/// A configuration that can be carried out.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// In the order of the file.
+    pub(crate) ports: Vec<PortPlan>,
+    pub(crate) control: ControlConfig,
+    pub(crate) log_level: LogLevel,
+    /// What an operator should know all the same, ready to be shown.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// A port that can be started.
+#[derive(Clone, Debug)]
+pub(crate) struct PortPlan {
+    /// Without its keys.
+    config: Arc<PortConfig>,
+    pub(crate) keys: Arc<KeyRing>,
+}
+
+/// What has to be done to a port.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Change {
+    /// It goes on as it is.
+    None,
+    /// It goes on with other keys.
+    Keys,
+    /// It has to stop and begin again.
+    Restart,
+    /// It was not there before.
+    Add,
+}
+
+impl Plan {
+    /// Reads a configuration with its keys.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with it, ready to be shown.
+    pub(crate) fn load(path: &Path, colour: bool) -> Result<Self, String> {
+        let (config, warnings) = config::load(path).map_err(|error| error.render(colour))?;
+        let mut plan = Self::new(config).map_err(|error| format!("{}: {error}", path.display()))?;
+        plan.warnings = warnings.iter().map(|warning| warning.render(colour)).collect();
+        Ok(plan)
+    }
+
+    /// Reads a configuration whose keys stand in its text.
+    #[cfg(test)]
+    pub(crate) fn parse(text: &str, path: &Path) -> Result<Self, String> {
+        let keys = config::SystemKeys::from_env();
+        let (config, _) =
+            config::parse(text, path, 0o600, &keys).map_err(|error| error.render(false))?;
+        Self::new(config)
+    }
+
+    fn new(config: Config) -> Result<Self, String> {
+        let Config { ports, control, log_level } = config;
+        let ports = ports.into_iter().map(PortPlan::new).collect::<Result<_, _>>()?;
+        Ok(Self { ports, control, log_level, warnings: Vec::new() })
+    }
+}
+
+impl PortPlan {
+    fn new(mut config: PortConfig) -> Result<Self, String> {
+        if config.link.dataplane == DataplaneChoice::Kernel {
+            return Err(format!(
+                "port {}: dataplane = \"kernel\" is not in this version; write \"userspace\", or \
+                 \"auto\" for whatever a later version does best",
+                config.interface
+            ));
+        }
+        let keys = std::mem::take(&mut config.keys);
+        let keys = keys.into_iter().map(|key| Arc::new(Key { ckn: key.ckn, cak: key.cak }));
+        let keys = KeyRing::new(keys.collect())
+            .map_err(|error| format!("port {}: {error}", config.interface))?;
+        Ok(Self { config: Arc::new(config), keys: Arc::new(keys) })
+    }
+
+    /// The interface that faces the peer; the port's name.
+    pub(crate) fn interface(&self) -> &str {
+        &self.config.interface
+    }
+
+    /// The interface that carries the protected traffic.
+    pub(crate) fn secure_interface(&self) -> &str {
+        &self.config.secure_interface
+    }
+
+    /// The suites that may be used.
+    pub(crate) fn suites(&self) -> &[CipherSuite] {
+        &self.config.link.cipher_suites
+    }
+
+    /// Why the port has the data plane that it has.
+    pub(crate) fn dataplane_reason(&self) -> &'static str {
+        match self.config.link.dataplane {
+            DataplaneChoice::Auto => "this version has the userspace data plane only",
+            DataplaneChoice::Kernel | DataplaneChoice::Userspace => "the configuration names it",
+        }
+    }
+
+    /// What the port's task needs to know.
+    pub(crate) fn setup(&self, delay: Duration) -> PortSetup {
+        PortSetup {
+            interface: self.config.interface.clone(),
+            secure_interface: self.config.secure_interface.clone(),
+            port_id: self.config.link.port_id,
+            policy: policy(&self.config.link),
+            keys: Arc::clone(&self.keys),
+            delay,
+        }
+    }
+
+    /// What has to be done to make `self` of the ports that run.
+    pub(crate) fn change_from<'a>(&self, mut running: impl Iterator<Item = &'a Self>) -> Change {
+        let Some(before) = running.find(|port| port.interface() == self.interface()) else {
+            return Change::Add;
+        };
+        if !self.config.same_settings(&before.config) {
+            return Change::Restart;
+        }
+        if same_keys(&self.keys, &before.keys) { Change::None } else { Change::Keys }
+    }
+}
+
+/// The rules of a port. The SCI is put in when the interface is known.
+fn policy(link: &LinkSettings) -> Policy {
+    Policy {
+        sci: Sci::new(MacAddress([0; 6]), link.port_id),
+        priority: link.key_server_priority,
+        cipher_suites: link.cipher_suites.clone(),
+        offset: link.offset(),
+        access: match link.policy {
+            SecurePolicy::MustSecure => Access::MustSecure,
+            SecurePolicy::ShouldSecure => Access::ShouldSecure,
+        },
+        replay_protect: link.replay_protect,
+        replay_window: link.replay_window,
+        include_sci: link.include_sci,
+        rekey_after: link.rekey,
+        destination: MacAddress::PAE_GROUP,
+    }
+}
+
+/// Tells whether two rings hold the same keys in the same order.
+fn same_keys(one: &KeyRing, other: &KeyRing) -> bool {
+    one.iter().count() == other.iter().count()
+        && one.iter().zip(other.iter()).all(|(a, b)| a.ckn == b.ckn && a.cak.same_as(&b.cak))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CAK: &str = "000102030405060708090a0b0c0d0e0f";
+
+    fn port(interface: &str, extra: &str, ckns: &[&str]) -> String {
+        let keys =
+            ckns.iter().map(|ckn| format!("[[port.key]]\nckn = \"{ckn}\"\ncak = \"{CAK}\"\n"));
+        let keys: String = keys.collect();
+        format!(
+            "[[port]]\ninterface = \"{interface}\"\nsecure-interface = \"sec-{interface}\"\n\
+             cipher-suites = [\"gcm-aes-128\"]\n{extra}\n{keys}"
+        )
+    }
+
+    fn plan(text: &str) -> Result<Plan, String> {
+        Plan::parse(text, Path::new("test.toml"))
+    }
+
+    fn changes(before: &str, after: &str) -> Vec<Change> {
+        let (before, after) = (plan(before).unwrap(), plan(after).unwrap());
+        after.ports.iter().map(|port| port.change_from(before.ports.iter())).collect()
+    }
+
+    #[test]
+    fn a_port_that_reads_the_same_goes_on_even_if_it_stands_elsewhere_in_the_file() {
+        let (one, other) = (port("eth1", "", &["01"]), port("eth2", "", &["02"]));
+        let changes = changes(&format!("{one}{other}"), &format!("# moved\n{other}{one}"));
+        assert_eq!(changes, [Change::None, Change::None]);
+    }
+
+    #[test]
+    fn a_port_with_other_keys_goes_on() {
+        let before = port("eth1", "", &["01", "02"]);
+        for keys in [&["01"][..], &["03", "01", "02"], &["02", "01"]] {
+            assert_eq!(changes(&before, &port("eth1", "", keys)), [Change::Keys]);
+        }
+        let other_cak = before.replace(CAK, "ff0102030405060708090a0b0c0d0e0f");
+        assert_eq!(changes(&before, &other_cak), [Change::Keys]);
+    }
+
+    #[test]
+    fn a_port_with_another_setting_begins_again() {
+        let before = port("eth1", "replay-window = 64", &["01"]);
+        let after = port("eth1", "replay-window = 65", &["01"]);
+        assert_eq!(changes(&before, &after), [Change::Restart]);
+        assert_eq!(changes(&before, &port("eth2", "", &["01"])), [Change::Add]);
+    }
+
+    #[test]
+    fn the_kernel_data_plane_is_refused_with_what_to_write_instead() {
+        let refused = plan(&port("eth1", "dataplane = \"kernel\"", &["01"])).unwrap_err();
+        assert!(refused.contains("port eth1") && refused.contains("\"userspace\""), "{refused}");
+        let auto = plan(&port("eth1", "dataplane = \"auto\"", &["01"])).unwrap();
+        assert!(auto.ports[0].dataplane_reason().contains("userspace data plane only"));
+    }
+
+    #[test]
+    fn settings_reach_the_policy() {
+        let text = port(
+            "eth1",
+            "include-sci = false\nkey-server-priority = 7\npolicy = \"should-secure\"\n\
+             replay-window = 9\nrekey-seconds = 3600\nconfidentiality = false\nport-id = 5",
+            &["01"],
+        );
+        let setup = plan(&text).unwrap().ports[0].setup(Duration::ZERO);
+        assert_eq!((setup.port_id, setup.policy.sci.port()), (5, 5));
+        assert_eq!(setup.policy.priority.0, 7);
+        assert_eq!(setup.policy.access, Access::ShouldSecure);
+        assert_eq!((setup.policy.include_sci, setup.policy.replay_window), (false, 9));
+        assert_eq!(setup.policy.rekey_after, Some(Duration::from_secs(3600)));
+        assert_eq!(setup.policy.offset, crate::ident::ConfidentialityOffset::IntegrityOnly);
+    }
+}

@@ -1,0 +1,311 @@
+//! From what a port shows to what the control socket says of it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::plan::PortPlan;
+use crate::control::{self, Dataplane, Participant, Peer, PortState, PortStatus, Reason, Role};
+use crate::dataplane::{Drops, Snapshot};
+use crate::diagnose::{self, Finding, Observed};
+use crate::mka::{self, KeyServer, ParticipantStatus};
+use crate::port::Link;
+use crate::port::task::{Running, Stage, View};
+use crate::time::Time;
+
+/// What a port said when it was asked.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// How it stands.
+    View(Box<View>),
+    /// Nothing.
+    None,
+}
+
+/// Puts together all that is known of a port.
+pub(crate) fn port_status(plan: &PortPlan, answer: &Answer) -> PortStatus {
+    let blank = PortStatus {
+        interface: plan.interface().to_owned(),
+        secure_interface: plan.secure_interface().to_owned(),
+        dataplane: Some(Dataplane::Userspace),
+        dataplane_reason: Some(plan.dataplane_reason().to_owned()),
+        ..PortStatus::default()
+    };
+    let Answer::View(view) = answer else {
+        let reason = Some(diagnose::unresponsive(plan.interface()).into());
+        return PortStatus { state: PortState::Failed, reason, ..blank };
+    };
+    let View { now, carrier, stage } = &**view;
+    let blank = PortStatus { carrier: *carrier, ..blank };
+    match stage {
+        Stage::Missing { since } => PortStatus {
+            state: PortState::Down,
+            state_seconds: seconds(*now, *since),
+            reason: Some(diagnose::missing(plan.interface()).into()),
+            ..blank
+        },
+        Stage::Blocked { since, reason } => PortStatus {
+            state: PortState::Failed,
+            state_seconds: seconds(*now, *since),
+            reason: Some(diagnose::not_set_up(plan.interface(), reason).into()),
+            ..blank
+        },
+        Stage::Running(running) => at_work(plan, *now, running, blank),
+    }
+}
+
+fn at_work(plan: &PortPlan, now: Time, running: &Running, blank: PortStatus) -> PortStatus {
+    let Running { link, status, dataplane } = running;
+    let observed = Observed {
+        interface: plan.interface(),
+        present: *link != Link::Missing,
+        suites: plan.suites(),
+        status,
+    };
+    let secured = status.state == mka::PortState::Secured;
+    let for_seconds = seconds(now, status.since);
+    let sak = status.sak.as_ref();
+    PortStatus {
+        state: state(status.state),
+        state_seconds: for_seconds,
+        reason: diagnose::reason(now, &observed).map(Reason::from),
+        cipher_suite: sak.map(|sak| sak.suite.name().to_owned()),
+        key_server: match status.key_server {
+            Some(KeyServer::Own) => control::KeyServer::Own,
+            Some(KeyServer::Peer(_)) => control::KeyServer::Peer,
+            None => control::KeyServer::None,
+        },
+        secured_for_seconds: secured.then_some(for_seconds),
+        peers: status.participants.iter().flat_map(|of| peers(now, of)).collect(),
+        participants: status.participants.iter().map(participant).collect(),
+        sak: sak.map(|sak| control::Sak {
+            key_number: sak.ki.number.0,
+            an: sak.an.value(),
+            age_seconds: seconds(now, sak.since),
+            pn_used_ratio: sak.pn_used_ratio,
+        }),
+        rekeys: status.rekeys,
+        counters: counters(dataplane),
+        mka: agreement(status),
+        ..blank
+    }
+}
+
+fn agreement(status: &mka::Status) -> control::Mka {
+    let participants = &status.participants;
+    let speaks = participants.iter().find(|of| of.principal).or(participants.first());
+    control::Mka {
+        sci: status.sci.to_string(),
+        mi: speaks.map(|of| of.mi.to_string()).unwrap_or_default(),
+        mn: speaks.map_or(0, |of| of.mn.0),
+        mkpdus_sent: status.sent,
+        mkpdus_received: status.accepted,
+        discards: status
+            .discards
+            .iter()
+            .map(|(discard, count)| (discard.name().to_owned(), count))
+            .collect(),
+    }
+}
+
+fn peers(now: Time, of: &ParticipantStatus) -> impl Iterator<Item = Peer> {
+    of.peers.iter().map(move |peer| Peer {
+        sci: peer.sci.to_string(),
+        mi: peer.mi.to_string(),
+        live: peer.live,
+        key_server_priority: peer.priority.0,
+        mka_version: peer.mka_version,
+        last_heard_seconds: seconds(now, peer.last_heard),
+    })
+}
+
+fn participant(of: &ParticipantStatus) -> Participant {
+    Participant {
+        ckn: of.ckn.to_string(),
+        role: if of.principal { Role::Principal } else { Role::Standby },
+        state: state(of.state),
+    }
+}
+
+/// All that is counted, the standard's names first; frames lost outside of the SecY go by names of
+/// ours.
+fn counters(snapshot: &Snapshot) -> BTreeMap<String, u64> {
+    let Drops {
+        out_port_closed,
+        out_not_whole,
+        out_congested,
+        out_refused,
+        in_port_closed,
+        in_too_long,
+        in_undelivered,
+    } = snapshot.drops;
+    let drops = [
+        ("out_drops_port_closed", out_port_closed),
+        ("out_drops_not_whole", out_not_whole),
+        ("out_drops_congested", out_congested),
+        ("out_drops_refused", out_refused),
+        ("in_drops_port_closed", in_port_closed),
+        ("in_drops_too_long", in_too_long),
+        ("in_drops_undelivered", in_undelivered),
+    ];
+    snapshot.counters.iter().chain(drops).map(|(name, count)| (name.to_owned(), count)).collect()
+}
+
+const fn state(state: mka::PortState) -> PortState {
+    match state {
+        mka::PortState::Down => PortState::Down,
+        mka::PortState::Listening => PortState::Listening,
+        mka::PortState::Pending => PortState::Pending,
+        mka::PortState::Authenticated => PortState::Authenticated,
+        mka::PortState::Secured => PortState::Secured,
+        mka::PortState::Failed => PortState::Failed,
+    }
+}
+
+/// The word for a state.
+pub(crate) const fn word(state: PortState) -> &'static str {
+    match state {
+        PortState::Down => "down",
+        PortState::Listening => "listening",
+        PortState::Pending => "pending",
+        PortState::Authenticated => "authenticated",
+        PortState::Secured => "secured",
+        PortState::Failed => "failed",
+    }
+}
+
+/// The participant that speaks for the port.
+pub(crate) fn principal(status: &PortStatus) -> Option<&Participant> {
+    let participants = &status.participants;
+    participants.iter().find(|of| of.role == Role::Principal).or(participants.first())
+}
+
+/// The last four octets of a CKN in hex: enough to tell one from the other.
+pub(crate) fn tail(ckn: &str) -> &str {
+    ckn.get(ckn.len().saturating_sub(8)..).unwrap_or(ckn)
+}
+
+fn seconds(now: Time, since: Time) -> f64 {
+    // To the millisecond: what is finer is noise.
+    let span = now.since(since);
+    Duration::from_millis(u64::try_from(span.as_millis()).unwrap_or(u64::MAX)).as_secs_f64()
+}
+
+impl From<Finding> for Reason {
+    fn from(finding: Finding) -> Self {
+        let Finding { code, title, advice } = finding;
+        Self { code: code.to_owned(), title, advice, evidence: Vec::new() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::crypto::{Entropy, NoEntropy};
+    use crate::daemon::plan::Plan;
+    use crate::dataplane::Drops;
+    use crate::port::{Driver, PortInput};
+    use crate::secy::Counters;
+    use crate::sys::LinkState;
+
+    struct Counting(u8);
+
+    impl Entropy for Counting {
+        fn fill(&mut self, out: &mut [u8]) -> Result<(), NoEntropy> {
+            self.0 += 1;
+            out.fill(self.0);
+            Ok(())
+        }
+    }
+
+    fn plan() -> PortPlan {
+        let text = "[[port]]\ninterface = \"eth1\"\ncipher-suites = [\"gcm-aes-128\"]\n\
+                    [[port.key]]\nckn = \"0badc0de01\"\ncak = \"000102030405060708090a0b0c0d0e0f\"";
+        Plan::parse(text, Path::new("test.toml")).unwrap().ports.remove(0)
+    }
+
+    fn at(seconds: u64) -> Time {
+        Time::ZERO.after(Duration::from_secs(seconds))
+    }
+
+    fn status(now: u64, stage: Stage) -> PortStatus {
+        port_status(&plan(), &Answer::View(Box::new(View { now: at(now), carrier: true, stage })))
+    }
+
+    fn running(inputs: &[(u64, Link)]) -> Stage {
+        let setup = plan().setup(Duration::ZERO);
+        let keys = Arc::clone(&setup.keys);
+        let mut driver = Driver::new(at(0), setup.policy, &keys, Box::new(Counting(0))).unwrap();
+        let mut now = at(0);
+        for &(seconds, link) in inputs {
+            now = at(seconds);
+            driver.handle(now, PortInput::Link(link));
+        }
+        let dataplane = Snapshot {
+            counters: Counters { in_pkts_ok: 7, ..Counters::default() },
+            drops: Drops { out_port_closed: 3, ..Drops::default() },
+            tx: None,
+            rx: Vec::new(),
+            parent: LinkState::Running,
+            secure_interface: LinkState::NoCarrier,
+            alive: true,
+        };
+        Stage::Running(Box::new(Running {
+            link: driver.link(),
+            status: driver.status(now),
+            dataplane,
+        }))
+    }
+
+    fn code(status: &PortStatus) -> &str {
+        &status.reason.as_ref().unwrap().code
+    }
+
+    #[test]
+    fn a_port_without_an_interface_is_down_and_says_since_when() {
+        let status = status(10, Stage::Missing { since: at(4) });
+        assert_eq!((status.state, code(&status)), (PortState::Down, "E009"));
+        assert!((status.state_seconds - 6.0).abs() < 1e-9);
+        assert_eq!(
+            (status.interface.as_str(), status.secure_interface.as_str()),
+            ("eth1", "macsec0")
+        );
+    }
+
+    #[test]
+    fn what_is_in_the_way_is_quoted() {
+        let status = status(1, Stage::Blocked { since: at(0), reason: "no room".to_owned() });
+        assert_eq!((status.state, code(&status)), (PortState::Failed, "E311"));
+        assert!(status.reason.unwrap().title.contains("no room"));
+    }
+
+    #[test]
+    fn a_port_that_gives_no_answer_is_failed() {
+        let status = port_status(&plan(), &Answer::None);
+        assert_eq!((status.state, code(&status)), (PortState::Failed, "E315"));
+    }
+
+    #[test]
+    fn a_port_at_work_shows_its_key_its_counters_and_no_time_secured() {
+        let status = status(12, running(&[(1, Link::Up), (9, Link::Down)]));
+        assert_eq!((status.state, code(&status)), (PortState::Down, "E001"));
+        assert!((status.state_seconds - 3.0).abs() < 1e-9);
+        assert_eq!(
+            (status.secured_for_seconds, status.sak, status.cipher_suite),
+            (None, None, None)
+        );
+        assert_eq!(status.participants.first().unwrap().ckn, "0badc0de01");
+        assert_eq!(status.mka.sci, "00:00:00:00:00:00/0001");
+        assert_eq!(status.mka.mi, "01".repeat(12));
+        assert_eq!(status.counters["in_pkts_ok"], 7);
+        assert_eq!(status.counters["out_drops_port_closed"], 3);
+        assert_eq!(status.dataplane, Some(Dataplane::Userspace));
+    }
+
+    #[test]
+    fn the_tail_of_a_name_is_its_last_four_octets() {
+        assert_eq!((tail("0badc0de01"), tail("01")), ("adc0de01", "01"));
+    }
+}

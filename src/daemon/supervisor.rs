@@ -1,0 +1,266 @@
+//! Starts and stops ports: at first, when the configuration changes, when one breaks, at the end.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
+use tokio::time::timeout;
+use tracing::{error, info, warn};
+
+use super::entry::{Entry, Table, follow};
+use super::links::Links;
+use super::log::Verbosity;
+use super::notify;
+use super::plan::{Change, Plan, PortPlan};
+use super::report;
+use super::service::Reloaded;
+use crate::control::PortState;
+use crate::port::task;
+
+/// How long a port may take to stop. Its threads are waited for, and each ends within a batch.
+const STOP: Duration = Duration::from_secs(5);
+/// How long a port that broke keeps still: a fault that comes again must not fill the log.
+const PAUSE: Duration = Duration::from_secs(5);
+/// How long the ports may take to set themselves up before the daemon calls itself ready.
+const BEGIN: Duration = Duration::from_secs(5);
+
+/// Holds the ports.
+#[derive(Debug)]
+pub(crate) struct Supervisor {
+    path: PathBuf,
+    verbosity: Verbosity,
+    links: Links,
+    /// In the order of the configuration.
+    ports: Vec<Port>,
+    table: watch::Sender<Table>,
+    changes: watch::Sender<u64>,
+    ended: mpsc::Sender<String>,
+}
+
+#[derive(Debug)]
+struct Port {
+    entry: Arc<Entry>,
+    task: JoinHandle<()>,
+    follower: JoinHandle<()>,
+}
+
+impl Supervisor {
+    /// Makes one without ports. The names of ports that break are sent to `ended`.
+    pub(crate) fn new(
+        path: PathBuf,
+        verbosity: Verbosity,
+        links: Links,
+        ended: mpsc::Sender<String>,
+    ) -> Self {
+        let (table, _) = watch::channel(Table::default());
+        let (changes, _) = watch::channel(0);
+        Self { path, verbosity, links, ports: Vec::new(), table, changes, ended }
+    }
+
+    /// The ports that run.
+    pub(crate) fn table(&self) -> watch::Receiver<Table> {
+        self.table.subscribe()
+    }
+
+    /// Wakes at each change that an operator would want to see.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// Starts the first ports, and waits until each has set itself up or said what is in the way.
+    pub(crate) async fn begin(&mut self, plan: Plan) -> anyhow::Result<()> {
+        for port in plan.ports {
+            let port = self.start(port, Duration::ZERO)?;
+            self.ports.push(port);
+        }
+        self.publish();
+        notify::all_answer(&self.table(), BEGIN).await;
+        Ok(())
+    }
+
+    fn start(&self, plan: PortPlan, delay: Duration) -> anyhow::Result<Port> {
+        let link = self.links.watch(plan.interface());
+        let (handle, task) = task::spawn(plan.setup(delay), link)
+            .with_context(|| format!("starting the port on {}", plan.interface()))?;
+        let entry = Arc::new(Entry::new(plan, handle));
+        let following = follow(Arc::clone(&entry), self.changes.clone(), self.ended.clone());
+        Ok(Port { entry, task, follower: tokio::spawn(following) })
+    }
+
+    /// Tells everybody which ports there are.
+    fn publish(&self) {
+        let table = self.ports.iter().map(|port| Arc::clone(&port.entry)).collect();
+        self.table.send_replace(table);
+        self.changes.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    /// Reads the configuration again and makes it so. Where it is not sound, nothing changes.
+    pub(crate) async fn reload(&mut self) -> Reloaded {
+        let path = self.path.clone();
+        // A key may come from a slow place; the ports go on meanwhile.
+        let plan = match spawn_blocking(move || Plan::load(&path, false)).await {
+            Ok(Ok(plan)) => plan,
+            Ok(Err(refused)) => {
+                error!("the new configuration is refused, the old one stays in force:\n{refused}");
+                return Err(refused);
+            }
+            Err(error) => return Err(format!("reading the configuration: {error}")),
+        };
+        for warning in &plan.warnings {
+            warn!("{warning}");
+        }
+        self.verbosity.follow(plan.log_level);
+        let changes = self.make_so(plan.ports).await;
+        match changes.as_slice() {
+            [] => info!("the configuration was read again: nothing has changed"),
+            changes => {
+                for change in changes {
+                    info!("the configuration was read again: {change}");
+                }
+            }
+        }
+        Ok(changes)
+    }
+
+    /// Stops, changes and starts ports; gives what was done, a line each.
+    async fn make_so(&mut self, plans: Vec<PortPlan>) -> Vec<String> {
+        let running = || self.ports.iter().map(|port| &port.entry.plan);
+        let plans: Vec<_> = plans
+            .into_iter()
+            .map(|plan| {
+                let change = plan.change_from(running());
+                (plan, change)
+            })
+            .collect();
+        let (mut kept, mut gone, mut lines) = (Vec::new(), Vec::new(), Vec::new());
+        for port in self.ports.drain(..) {
+            let planned = plans.iter().find(|(plan, _)| plan.interface() == port.entry.interface());
+            match planned {
+                Some((_, Change::None | Change::Keys)) => kept.push(port),
+                Some((_, Change::Restart | Change::Add)) => gone.push(port),
+                None => {
+                    lines.push(format!("{}: removed", port.entry.interface()));
+                    gone.push(port);
+                }
+            }
+        }
+        // First of all: a new port may take over the name of an old one's interface.
+        stop_all(gone).await;
+        for (plan, change) in plans {
+            let interface = plan.interface().to_owned();
+            let at = kept.iter().position(|port| port.entry.interface() == interface);
+            let (port, line) = match (change, at.map(|at| kept.remove(at))) {
+                (Change::Keys, Some(port)) => self.change_keys(port, plan).await,
+                (Change::None, Some(port)) => (Ok(port), None),
+                (Change::Add, _) => (self.start(plan, Duration::ZERO), Some("added")),
+                (Change::Restart | Change::None | Change::Keys, _) => {
+                    (self.start(plan, Duration::ZERO), Some("started afresh"))
+                }
+            };
+            match port {
+                Ok(port) => self.ports.push(port),
+                Err(error) => {
+                    error!(iface = %interface, "{error:#}");
+                    lines.push(format!("{interface}: {error:#}"));
+                    continue;
+                }
+            }
+            lines.extend(line.map(|line| format!("{interface}: {line}")));
+        }
+        self.publish();
+        lines
+    }
+
+    /// Gives a port other keys while it runs.
+    async fn change_keys(
+        &self,
+        port: Port,
+        plan: PortPlan,
+    ) -> (anyhow::Result<Port>, Option<&'static str>) {
+        match port.entry.handle.set_keys(Arc::clone(&plan.keys)).await {
+            Ok(Ok(())) => {
+                let Port { entry, task, follower } = port;
+                follower.abort();
+                let entry = Arc::new(entry.with_plan(plan));
+                let following =
+                    follow(Arc::clone(&entry), self.changes.clone(), self.ended.clone());
+                let follower = tokio::spawn(following);
+                (Ok(Port { entry, task, follower }), Some("keys changed"))
+            }
+            Ok(Err(error)) => {
+                warn!(iface = %port.entry.interface(), %error, "the keys are not changed");
+                (Ok(port), Some("the keys are not changed: there are no random numbers"))
+            }
+            Err(_) => {
+                stop_all(vec![port]).await;
+                (self.start(plan, Duration::ZERO), Some("started afresh"))
+            }
+        }
+    }
+
+    /// Starts a port again whose task has ended by itself.
+    pub(crate) async fn restart(&mut self, interface: &str) {
+        let broken = |port: &Port| port.entry.interface() == interface && port.task.is_finished();
+        // One that was stopped in the meantime is not among them any more.
+        let Some(at) = self.ports.iter().position(broken) else { return };
+        let Port { entry, task, follower } = self.ports.remove(at);
+        follower.abort();
+        match task.await {
+            Ok(()) => error!(iface = %interface, "the port has ended by itself"),
+            Err(error) => error!(iface = %interface, %error, "the port has broken"),
+        }
+        match self.start(entry.plan.clone(), PAUSE) {
+            Ok(port) => self.ports.insert(at, port),
+            Err(error) => error!(iface = %interface, "{error:#}"),
+        }
+        self.publish();
+    }
+
+    /// Stops all ports.
+    pub(crate) async fn end(self) {
+        stop_all(self.ports).await;
+    }
+}
+
+/// Stops ports, all at the same time.
+async fn stop_all(ports: Vec<Port>) {
+    let mut stopping = JoinSet::new();
+    for Port { entry, task, follower } in ports {
+        follower.abort();
+        stopping.spawn(async move {
+            let stopped = timeout(STOP, async {
+                entry.handle.stop().await;
+                task.await
+            });
+            match stopped.await {
+                Ok(Ok(())) => info!(iface = %entry.interface(), "the port has stopped"),
+                Ok(Err(error)) => error!(iface = %entry.interface(), %error, "the port has broken"),
+                Err(_) => error!(iface = %entry.interface(), "the port does not stop"),
+            }
+        });
+    }
+    stopping.join_all().await;
+}
+
+/// Puts the state of all ports in a line for the service manager.
+pub(crate) fn summary(table: &Table) -> String {
+    /// Those who want to know more ask `macsecctl status`.
+    const NAMED_MAX: usize = 4;
+    let told: Vec<_> = table.iter().map(|entry| (entry.interface(), entry.told())).collect();
+    let secured = told.iter().filter(|(_, told)| told.state == PortState::Secured).count();
+    let mut words: Vec<_> = told
+        .iter()
+        .take(NAMED_MAX)
+        .map(|(interface, told)| match &told.code {
+            Some(code) => format!("{interface} {} ({code})", report::word(told.state)),
+            None => format!("{interface} {}", report::word(told.state)),
+        })
+        .collect();
+    if let Some(more) = told.len().checked_sub(NAMED_MAX).filter(|&more| more > 0) {
+        words.push(format!("{more} more"));
+    }
+    format!("{secured} of {} ports secured: {}", told.len(), words.join(", "))
+}

@@ -1,0 +1,351 @@
+//! Carries out what the driver decides, on a real link.
+//!
+//! [`spawn`] starts one task for each port. It owns the driver, the EAPOL socket and the data plane;
+//! everybody else has a [`PortHandle`] and asks. The order within a turn is fixed: what is due comes
+//! before what has arrived, and of that a bounded number of frames, so that no flood from the link
+//! can make a hello late.
+//!
+//! What stands on an interface falls with it: where the interface goes, is made anew or gets another
+//! MAC address, driver, socket and data plane are taken down, and built again with a new SCI.
+
+mod alarm;
+mod entropy;
+mod handle;
+mod session;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tracing::{debug, error, info, warn};
+
+pub use handle::{PortGone, PortHandle, RekeyError, Running, Stage, View};
+
+use self::alarm::{Alarm, now};
+use self::handle::{REQUESTS_MAX, Request};
+use self::session::{Highlights, Session};
+use super::Link;
+use crate::ident::MacAddress;
+use crate::keyring::KeyRing;
+use crate::mka::{Policy, RekeyRefused};
+use crate::time::Time;
+
+/// What a port is to be.
+#[derive(Clone, Debug)]
+pub struct PortSetup {
+    /// The interface that faces the peer.
+    pub interface: String,
+    /// The interface that carries the protected traffic.
+    pub secure_interface: String,
+    /// The port identifier of our SCI; its address is the interface's.
+    pub port_id: u16,
+    /// How the port behaves. Its SCI is put in when the interface is known.
+    pub policy: Policy,
+    /// The keys to begin with.
+    pub keys: Arc<KeyRing>,
+    /// How long to wait before anything is done.
+    pub delay: Duration,
+}
+
+/// An interface, as the system shows it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct LinkInfo {
+    /// Its index. An interface that is made anew gets another one.
+    pub index: u32,
+    /// Its MAC address.
+    pub address: MacAddress,
+    /// Its MTU.
+    pub mtu: u32,
+    /// Whether it is enabled and has a link.
+    pub carrier: bool,
+}
+
+impl LinkInfo {
+    const fn link(&self) -> Link {
+        if self.carrier { Link::Up } else { Link::Down }
+    }
+}
+
+/// How long to wait before socket and data plane are tried again.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// Starts a port. It stops when it is told to, or when its last handle is gone.
+///
+/// `link` tells of the interface, `None` meaning that there is none.
+///
+/// # Errors
+///
+/// Where the process may open no more files.
+pub fn spawn(
+    setup: PortSetup,
+    link: watch::Receiver<Option<LinkInfo>>,
+) -> io::Result<(PortHandle, JoinHandle<()>)> {
+    let (requests, received) = mpsc::channel(REQUESTS_MAX);
+    let (changes, changed) = watch::channel(0);
+    let (begin, retry_at) = (now(), now().after(setup.delay));
+    let state = if setup.delay.is_zero() {
+        State::Fresh
+    } else {
+        State::Blocked { since: begin, reason: "it begins again soon".to_owned(), retry_at }
+    };
+    let alarm = Alarm::new()?;
+    let shown = Highlights::default();
+    let port = Port { setup, link, requests: received, changes, alarm, state, shown };
+    Ok((PortHandle::new(requests, changed), tokio::spawn(port.run())))
+}
+
+/// The task.
+struct Port {
+    setup: PortSetup,
+    link: watch::Receiver<Option<LinkInfo>>,
+    requests: mpsc::Receiver<Request>,
+    changes: watch::Sender<u64>,
+    alarm: Alarm,
+    state: State,
+    /// What the watchers were last woken for.
+    shown: Highlights,
+}
+
+enum State {
+    /// Nothing has been tried with the interface as it now is.
+    Fresh,
+    /// There is no interface.
+    Missing { since: Time },
+    /// There is one, and something else is in the way.
+    Blocked { since: Time, reason: String, retry_at: Time },
+    /// Everything stands.
+    Running(Box<Session>),
+}
+
+impl State {
+    fn session(&mut self) -> Option<&mut Session> {
+        match self {
+            Self::Running(session) => Some(session),
+            Self::Fresh | Self::Missing { .. } | Self::Blocked { .. } => None,
+        }
+    }
+}
+
+enum Event {
+    /// The time has come; the next turn sees to it.
+    Due,
+    Link,
+    Frames,
+    Request(Request),
+    Stop,
+}
+
+impl Port {
+    async fn run(mut self) {
+        debug!(iface = %self.setup.interface, "port begins");
+        loop {
+            self.follow_link().await;
+            self.catch_up().await;
+            self.tell();
+            match self.wait().await {
+                Event::Due => {}
+                Event::Link => self.retry_now(),
+                Event::Frames => self.receive().await,
+                Event::Request(request) => self.serve(request).await,
+                Event::Stop => break,
+            }
+        }
+        self.close().await;
+        debug!(iface = %self.setup.interface, "port has stopped");
+    }
+
+    /// Waits for what is next; of several things, for the one that a flood cannot cause.
+    async fn wait(&mut self) -> Event {
+        let due = match &self.state {
+            State::Fresh | State::Missing { .. } => None,
+            State::Blocked { retry_at, .. } => Some(*retry_at),
+            State::Running(session) => Some(session.due()),
+        };
+        if let Err(error) = self.alarm.set(due) {
+            error!(iface = %self.setup.interface, %error, "the port's clock cannot be set");
+            return Event::Stop;
+        }
+        let readiness = self.state.session().map(|session| session.readiness());
+        let frames = async {
+            match readiness {
+                // What is wrong with the socket shows when it is read.
+                Some(readiness) => drop(readiness.readable().await),
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            rings = self.alarm.rings() => match rings {
+                Ok(()) => Event::Due,
+                Err(error) => {
+                    error!(iface = %self.setup.interface, %error, "the port's clock fails");
+                    Event::Stop
+                }
+            },
+            // Where nobody watches the link any more, it stays what it was.
+            Ok(()) = self.link.changed() => Event::Link,
+            request = self.requests.recv() => match request {
+                None | Some(Request::Stop) => Event::Stop,
+                Some(request) => Event::Request(request),
+            },
+            () = frames => Event::Frames,
+        }
+    }
+
+    /// Builds up, changes or takes down what stands on the interface, as it now is.
+    async fn follow_link(&mut self) {
+        let link = *self.link.borrow_and_update();
+        if let Some(session) = self.state.session() {
+            match link {
+                Some(link) if session.stands_on(&link) => return session.follow(link).await,
+                Some(link) => info!(
+                    iface = %self.setup.interface, index = link.index, mac = %link.address,
+                    "another interface has the name now: starting afresh"
+                ),
+                None => {}
+            }
+            self.close().await;
+        }
+        let Some(link) = link else {
+            self.miss();
+            return;
+        };
+        if let State::Blocked { retry_at, .. } = &self.state
+            && now() < *retry_at
+        {
+            return;
+        }
+        match Session::open(&self.setup, link).await {
+            Ok(mut session) => {
+                info!(
+                    iface = %self.setup.interface,
+                    secure_iface = %self.setup.secure_interface,
+                    sci = %session.sci(),
+                    "the port is set up"
+                );
+                session.follow(link).await;
+                self.state = State::Running(Box::new(session));
+            }
+            Err(reason) => self.block(reason),
+        }
+    }
+
+    /// Does what is due, before anything that has arrived.
+    async fn catch_up(&mut self) {
+        let Some(session) = self.state.session() else { return };
+        session.tend().await;
+        if let Some(fault) = session.fault() {
+            self.close().await;
+            self.block(fault.to_owned());
+        }
+    }
+
+    /// Another link may not be in the way of what was in the way before.
+    fn retry_now(&mut self) {
+        if let State::Blocked { retry_at, .. } = &mut self.state {
+            *retry_at = now();
+        }
+    }
+
+    /// Takes in one batch of frames.
+    async fn receive(&mut self) {
+        let Some(session) = self.state.session() else { return };
+        if let Err(error) = session.receive().await {
+            self.close().await;
+            self.block(format!("the socket for key-exchange frames: {error}"));
+        }
+        // The other ports, and the clock, come before the next batch.
+        tokio::task::yield_now().await;
+    }
+
+    async fn serve(&mut self, request: Request) {
+        // Whoever asked may have gone; then the answer is for nobody.
+        match request {
+            Request::View(answer) => {
+                let _ = answer.send(self.view());
+            }
+            Request::Ping(answer) => {
+                let _ = answer.send(());
+            }
+            Request::Rekey(answer) => {
+                let result = match self.state.session() {
+                    Some(session) => session.rekey().await,
+                    None => Err(RekeyRefused::NotSecured),
+                };
+                let _ = answer.send(result);
+            }
+            Request::SetKeys(keys, answer) => {
+                let result = match self.state.session() {
+                    Some(session) => session.set_keys(&keys).await,
+                    None => Ok(()),
+                };
+                if result.is_ok() {
+                    self.setup.keys = keys;
+                }
+                let _ = answer.send(result);
+            }
+            Request::Stop => {}
+        }
+    }
+
+    fn view(&self) -> View {
+        let stage = match &self.state {
+            State::Fresh => Stage::Blocked { since: now(), reason: "it begins".to_owned() },
+            State::Missing { since } => Stage::Missing { since: *since },
+            State::Blocked { since, reason, .. } => {
+                Stage::Blocked { since: *since, reason: reason.clone() }
+            }
+            State::Running(session) => Stage::Running(Box::new(session.view())),
+        };
+        View { now: now(), carrier: self.link.borrow().is_some_and(|link| link.carrier), stage }
+    }
+
+    /// Wakes those who watch, where there is something to see.
+    fn tell(&mut self) {
+        let session = self.state.session();
+        let highlights = session.map(|session| session.highlights()).unwrap_or_default();
+        if highlights != self.shown {
+            highlights.log_since(&self.shown, &self.setup.interface);
+            self.shown = highlights;
+            self.wake();
+        }
+    }
+
+    fn wake(&self) {
+        self.changes.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    /// Takes down what stands.
+    async fn close(&mut self) {
+        if let State::Running(session) = std::mem::replace(&mut self.state, State::Fresh) {
+            session.close().await;
+        }
+    }
+
+    fn miss(&mut self) {
+        if matches!(self.state, State::Missing { .. }) {
+            return;
+        }
+        info!(iface = %self.setup.interface, code = "E009", "no such interface: waiting for it");
+        self.state = State::Missing { since: now() };
+        self.wake();
+    }
+
+    fn block(&mut self, reason: String) {
+        let (time, retry_at) = (now(), now().after(RETRY));
+        let since = match &self.state {
+            State::Blocked { since, reason: before, .. } if *before == reason => *since,
+            State::Fresh | State::Missing { .. } | State::Blocked { .. } | State::Running(_) => {
+                warn!(
+                    iface = %self.setup.interface, code = "E311", %reason,
+                    "the port cannot be set up; trying again"
+                );
+                self.wake();
+                time
+            }
+        };
+        self.state = State::Blocked { since, reason, retry_at };
+    }
+}

@@ -1,0 +1,336 @@
+//! Everything that stands on one interface, from the moment it is there until it goes.
+
+use std::io::{self, IoSliceMut};
+use std::mem;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::spawn_blocking;
+use tracing::{debug, info, warn};
+
+use super::alarm::now;
+use super::entropy::SystemEntropy;
+use super::{LinkInfo, PortSetup, Running};
+use crate::crypto::NoEntropy;
+use crate::dataplane::{Dataplane, UserspaceDataplane, UserspaceSettings};
+use crate::ident::{AssociationNumber, CipherSuite, Ckn, KeyId, MacAddress, MemberId, Sci};
+use crate::keyring::KeyRing;
+use crate::mka::{Discards, KeyServer, Policy, PortState, RekeyRefused, Status};
+use crate::port::{Driver, Link, PortInput, PortOutput};
+use crate::sys::{LinkState, PacketSocket, Readiness};
+use crate::time::Time;
+
+/// Frames taken in before anything else gets its turn.
+const BATCH: usize = 32;
+/// The room for one frame. An MKPDU has at most 1514 octets; of a longer frame the driver sees the
+/// beginning, and refuses it.
+const FRAME_MAX: usize = 2048;
+/// What one input may lead to before the rest has to wait for the next turn. The longest answer of
+/// the key agreement is some ten outputs for each of 64 peers.
+const OUTPUTS_MAX: usize = 1024;
+/// How often the data plane is looked at, and what was refused is logged.
+const ROUND: Duration = Duration::from_secs(1);
+
+/// Driver, socket and data plane of a port, on one interface.
+pub(super) struct Session {
+    interface: String,
+    link: LinkInfo,
+    sci: Sci,
+    driver: Driver,
+    socket: PacketSocket,
+    readiness: Readiness,
+    dataplane: Dataplane,
+    buffers: Vec<[u8; FRAME_MAX]>,
+    round_at: Time,
+    /// There are outputs left for the next turn.
+    backlog: bool,
+    /// What has broken for good.
+    fault: Option<&'static str>,
+    /// What is already in the log.
+    logged: Discards,
+    /// Frames of ours that the interface did not take since the last round, and why the last one.
+    unsent: (u64, Option<io::Error>),
+}
+
+/// What watchers are woken for.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(super) struct Highlights {
+    carrier: bool,
+    state: Option<PortState>,
+    key_server: Option<KeyServer>,
+    sak: Option<(KeyId, AssociationNumber, CipherSuite)>,
+    participants: Vec<(Ckn, bool, PortState)>,
+    peers: Vec<(MemberId, bool)>,
+}
+
+impl Session {
+    /// Builds up everything. The error is for an operator to read; nothing is left behind then.
+    pub(super) async fn open(setup: &PortSetup, link: LinkInfo) -> Result<Self, String> {
+        let LinkInfo { index, address, mtu, .. } = link;
+        if address == MacAddress([0; 6]) || address.is_group() {
+            return Err(format!("{} is not an Ethernet interface", setup.interface));
+        }
+        let sci = Sci::new(address, setup.port_id);
+        let policy = Policy { sci, ..setup.policy.clone() };
+        let driver = Driver::new(now(), policy.clone(), &setup.keys, Box::new(SystemEntropy))
+            .map_err(|error| error.to_string())?;
+        let settings = UserspaceSettings {
+            parent: setup.interface.clone(),
+            parent_index: index,
+            parent_mtu: mtu,
+            name: setup.secure_interface.clone(),
+            sci,
+            settings: policy.secured(),
+        };
+        // Takes the kernel a while, and must not hold up the other ports.
+        let (socket, dataplane) = spawn_blocking(move || {
+            let socket = PacketSocket::eapol(index).map_err(|error| error.to_string())?;
+            let dataplane = UserspaceDataplane::start(settings).map_err(|error| error.to_string());
+            dataplane.map(|dataplane| (socket, Dataplane::Userspace(dataplane)))
+        })
+        .await
+        .map_err(|error| error.to_string())??;
+        let readiness = Readiness::of(&socket).map_err(|error| error.to_string())?;
+        Ok(Self {
+            interface: setup.interface.clone(),
+            // The first `follow` brings the carrier.
+            link: LinkInfo { carrier: false, ..link },
+            sci,
+            driver,
+            socket,
+            readiness,
+            dataplane,
+            buffers: vec![[0; FRAME_MAX]; BATCH],
+            round_at: now().after(ROUND),
+            backlog: false,
+            fault: None,
+            logged: Discards::default(),
+            unsent: (0, None),
+        })
+    }
+
+    /// Our secure channel.
+    pub(super) const fn sci(&self) -> Sci {
+        self.sci
+    }
+
+    /// Tells whether this is the interface that everything stands on.
+    pub(super) fn stands_on(&self, link: &LinkInfo) -> bool {
+        self.link.index == link.index && self.link.address == link.address
+    }
+
+    /// What has broken for good, if anything.
+    pub(super) const fn fault(&self) -> Option<&'static str> {
+        self.fault
+    }
+
+    /// When there is something to do again, frames aside.
+    pub(super) fn due(&self) -> Time {
+        if self.backlog {
+            return Time::ZERO;
+        }
+        self.driver.poll_timeout().map_or(self.round_at, |at| at.min(self.round_at))
+    }
+
+    /// Does what is due.
+    pub(super) async fn tend(&mut self) {
+        let time = now();
+        if time < self.due() {
+            return;
+        }
+        self.step(PortInput::Timeout).await;
+        if self.round_at <= time {
+            self.round_at = time.after(ROUND);
+            self.look_round();
+        }
+    }
+
+    /// Follows a change of the interface.
+    pub(super) async fn follow(&mut self, link: LinkInfo) {
+        let before = mem::replace(&mut self.link, link);
+        if link.mtu != before.mtu {
+            match self.dataplane.set_parent_mtu(link.mtu) {
+                Ok(()) => info!(iface = %self.interface, mtu = link.mtu, "the MTU has changed"),
+                Err(error) => {
+                    warn!(iface = %self.interface, mtu = link.mtu, %error, "the MTU has not been followed");
+                }
+            }
+        }
+        if link.link() != self.driver.link() {
+            self.step(PortInput::Link(link.link())).await;
+        }
+    }
+
+    /// Gives the driver an input and carries out what follows.
+    async fn step(&mut self, input: PortInput<'_>) {
+        self.driver.handle(now(), input);
+        self.carry_out().await;
+    }
+
+    async fn carry_out(&mut self) {
+        for _ in 0..OUTPUTS_MAX {
+            let Some(output) = self.driver.poll_output() else {
+                self.backlog = false;
+                return;
+            };
+            match output {
+                PortOutput::Transmit(frame) => self.transmit(&frame),
+                PortOutput::Secy { id, command } => {
+                    let result = self.dataplane.apply(&command).await;
+                    if let Err(error) = &result {
+                        warn!(iface = %self.interface, %error, "the data plane refuses a command");
+                    }
+                    self.driver.handle(now(), PortInput::Secy { id, result });
+                }
+                PortOutput::PollSecy => {
+                    if let Some(progress) = self.dataplane.snapshot().tx {
+                        self.driver.handle(now(), PortInput::TxProgress(progress));
+                    }
+                }
+            }
+        }
+        self.backlog = true;
+    }
+
+    /// Sends a frame, or counts it: the protocol repeats what it says.
+    fn transmit(&mut self, frame: &[u8]) {
+        if let Err(error) = self.socket.send(frame) {
+            self.unsent.0 += 1;
+            self.unsent.1 = Some(error);
+        }
+    }
+
+    /// Tells when frames have arrived.
+    pub(super) const fn readiness(&self) -> &Readiness {
+        &self.readiness
+    }
+
+    /// Takes in one batch of frames.
+    pub(super) async fn receive(&mut self) -> io::Result<()> {
+        let mut buffers = mem::take(&mut self.buffers);
+        let received = read(&self.socket, &self.readiness, &mut buffers).await;
+        if let Ok(lengths) = &received {
+            for (buffer, &length) in buffers.iter().zip(lengths) {
+                let frame = buffer.get(..length).unwrap_or(buffer);
+                self.step(PortInput::Frame(frame)).await;
+            }
+        }
+        self.buffers = buffers;
+        received.map(|_| ())
+    }
+
+    /// Asks for a fresh SAK.
+    pub(super) async fn rekey(&mut self) -> Result<(), RekeyRefused> {
+        let result = self.driver.rekey(now());
+        self.carry_out().await;
+        result
+    }
+
+    /// Replaces the keys.
+    pub(super) async fn set_keys(&mut self, keys: &Arc<KeyRing>) -> Result<(), NoEntropy> {
+        let result = self.driver.set_keys(now(), keys);
+        self.carry_out().await;
+        result
+    }
+
+    /// Shows everything.
+    pub(super) fn view(&self) -> Running {
+        Running {
+            link: self.driver.link(),
+            status: self.driver.status(now()),
+            dataplane: self.dataplane.snapshot(),
+        }
+    }
+
+    /// Shows what watchers are woken for.
+    pub(super) fn highlights(&self) -> Highlights {
+        let Status { state, key_server, participants, sak, .. } = self.driver.status(now());
+        let peers = participants.iter().flat_map(|of| &of.peers);
+        Highlights {
+            carrier: self.driver.link() == Link::Up,
+            state: Some(state),
+            key_server,
+            sak: sak.map(|sak| (sak.ki, sak.an, sak.suite)),
+            peers: peers.map(|peer| (peer.mi, peer.live)).collect(),
+            participants: participants
+                .iter()
+                .map(|of| (of.ckn.clone(), of.principal, of.state))
+                .collect(),
+        }
+    }
+
+    /// Takes everything down. The threads of the data plane have ended when this returns.
+    pub(super) async fn close(self) {
+        let Self { interface, dataplane, .. } = self;
+        // Joining a thread would hold up all ports.
+        if let Err(error) = spawn_blocking(move || drop(dataplane)).await {
+            warn!(iface = %interface, %error, "the data plane did not end well");
+        }
+    }
+
+    /// Looks whether the data plane is well, and logs what has been refused since the last time:
+    /// at most one line each, however much a stranger sends.
+    fn look_round(&mut self) {
+        let snapshot = self.dataplane.snapshot();
+        if !snapshot.alive {
+            self.fault = Some("a thread of the data plane has ended");
+        } else if snapshot.secure_interface == LinkState::Gone {
+            self.fault = Some("the secure interface was deleted");
+        }
+        let (unsent, error) = mem::take(&mut self.unsent);
+        if let Some(error) = error {
+            debug!(iface = %self.interface, count = unsent, %error, "key-exchange frames not sent");
+        }
+        let discards = self.driver.status(now()).discards;
+        for ((discard, count), (_, before)) in discards.iter().zip(self.logged.iter()) {
+            if count > before {
+                let count = count - before;
+                debug!(iface = %self.interface, reason = discard.name(), count, "MKPDUs refused");
+            }
+        }
+        self.logged = discards;
+    }
+}
+
+impl Highlights {
+    /// Logs a key that has come into use since.
+    pub(super) fn log_since(&self, before: &Self, interface: &str) {
+        if self.sak == before.sak {
+            return;
+        }
+        if let Some((ki, an, suite)) = &self.sak {
+            let (key_number, an) = (ki.number.0, an.value());
+            info!(iface = %interface, key_number, an, %suite, "frames are sent with a new key");
+        }
+    }
+}
+
+/// Reads what is there, one frame into each buffer, and gives their lengths.
+async fn read(
+    socket: &PacketSocket,
+    readiness: &Readiness,
+    buffers: &mut [[u8; FRAME_MAX]],
+) -> io::Result<Vec<usize>> {
+    let mut ready = readiness.readable().await?;
+    let mut slices: Vec<_> = buffers.iter_mut().map(|buffer| IoSliceMut::new(buffer)).collect();
+    let mut lengths = vec![0; slices.len()];
+    let count = match socket.recv_batch(&mut slices, &mut lengths) {
+        Ok(count) => count,
+        Err(error) => {
+            let kind = error.kind();
+            // Said once after the interface went down; frames may wait behind it.
+            if kind == io::ErrorKind::NetworkDown || kind == io::ErrorKind::Interrupted {
+                return Ok(Vec::new());
+            }
+            if kind != io::ErrorKind::WouldBlock {
+                return Err(error);
+            }
+            0
+        }
+    };
+    if count < slices.len() {
+        ready.clear_ready();
+    }
+    lengths.truncate(count);
+    Ok(lengths)
+}
