@@ -1,1 +1,7 @@
-fn main() {}
+//! Runs the operator's tool.
+
+#![forbid(unsafe_code)]
+
+fn main() -> std::process::ExitCode {
+    macsecd::cli::main()
+}

@@ -1,1 +1,7 @@
-fn main() {}
+//! Runs the daemon.
+
+#![forbid(unsafe_code)]
+
+fn main() -> std::process::ExitCode {
+    macsecd::daemon::main()
+}

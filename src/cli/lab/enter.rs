@@ -1,0 +1,63 @@
+//! Into namespaces of our own, and out again without a trace.
+
+use std::io::Read;
+use std::process::{Command, Stdio};
+use std::thread;
+
+use anyhow::{Context, Result, bail};
+use nix::sched::{CloneFlags, unshare};
+use nix::unistd::{getegid, geteuid};
+
+use crate::cli::ExitCode;
+
+/// Starts this command again inside new namespaces and waits for it.
+///
+/// # Errors
+///
+/// Where the machine allows no such namespaces: it says what would.
+pub(super) fn enter() -> Result<ExitCode> {
+    let (user, group) = (geteuid(), getegid());
+    let mut flags = CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWPID;
+    if !user.is_root() {
+        flags |= CloneFlags::CLONE_NEWUSER;
+    }
+    unshare(flags).context(
+        "the lab needs namespaces of its own: run it as root, or allow user namespaces \
+         (sysctl kernel.unprivileged_userns_clone=1, or user.max_user_namespaces above 0)",
+    )?;
+    if !user.is_root() {
+        map("setgroups", "deny")?;
+        map("uid_map", &format!("0 {user} 1"))?;
+        map("gid_map", &format!("0 {group} 1"))?;
+    }
+    let own = std::env::current_exe().context("finding this program")?;
+    let mut inside = Command::new(own)
+        .args(std::env::args_os().skip(1))
+        .arg("--inside")
+        .stdin(Stdio::piped())
+        .spawn()
+        .context("starting the lab inside its namespaces")?;
+    // Waiting would close our end of the pipe, and with it the lab.
+    let _pipe = inside.stdin.take();
+    let status = inside.wait().context("waiting for the lab")?;
+    match status.code() {
+        Some(0) => Ok(ExitCode::Good),
+        Some(_) => Ok(ExitCode::Failure),
+        None => bail!("the lab was ended by a signal"),
+    }
+}
+
+fn map(file: &str, content: &str) -> Result<()> {
+    std::fs::write(format!("/proc/self/{file}"), content)
+        .with_context(|| format!("writing /proc/self/{file} for the user namespace"))
+}
+
+/// Ends this process when the one outside is gone. It is the first process of its namespace, so the
+/// kernel ends every other with it.
+pub(super) fn end_with_the_outside() {
+    thread::spawn(|| {
+        let mut nothing = [0; 1];
+        while matches!(std::io::stdin().read(&mut nothing), Ok(1..)) {}
+        std::process::exit(1);
+    });
+}

@@ -1,0 +1,57 @@
+//! `macsecctl lab`: the product on one machine, without hardware and without a trace.
+//!
+//! A lab is a set of namespaces of its own: network, so that no interface of the machine is
+//! touched; processes, so that everything dies with it; users, where it is not run by root. The
+//! command starts itself again inside them and keeps the far end of a pipe: when it goes, however
+//! it goes, the lab goes too.
+
+mod demo;
+mod enter;
+mod namespace;
+mod pair;
+mod ping;
+mod watcher;
+
+use super::{ExitCode, Failure, Screen};
+use crate::ident::CipherSuite;
+
+/// Tries the product on this machine, in namespaces of its own.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Secures a cable between two routers, and shows that no frame is lost or goes in clear.
+    Demo(DemoArgs),
+}
+
+/// What the demonstration is to show.
+#[derive(Clone, Debug, clap::Args)]
+struct DemoArgs {
+    /// The cipher suite.
+    #[arg(long, default_value = "gcm-aes-xpn-256")]
+    suite: CipherSuite,
+    /// How often to start both daemons and measure the time to the first ping.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(1..=99))]
+    runs: u8,
+    /// How many pings the flood has.
+    #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..))]
+    pings: u32,
+    /// Already inside: not for use by hand.
+    #[arg(long, hide = true)]
+    inside: bool,
+}
+
+/// Runs a lab.
+pub(crate) fn run(args: &Args, screen: &mut Screen<'_>) -> Result<ExitCode, Failure> {
+    let Command::Demo(args) = &args.command;
+    let failed = |error: anyhow::Error| Failure::new(ExitCode::Failure, format!("{error:#}"));
+    if !args.inside {
+        return enter::enter().map_err(failed);
+    }
+    enter::end_with_the_outside();
+    demo::run(args, screen).map_err(failed)
+}

@@ -1,0 +1,257 @@
+//! Two routers and the cable between them.
+
+use std::net::Ipv4Addr;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use std::{fs, io::Write, thread};
+
+use anyhow::{Context, Result, bail};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::namespace::Namespace;
+use super::watcher::{Tally, Watcher};
+use crate::control::{Client, Document};
+use crate::ident::CipherSuite;
+
+/// The interface at each end of the cable.
+pub(super) const PARENT: &str = "eth1";
+/// The interface that carries traffic.
+const SECURE: &str = "macsec0";
+/// Nothing in a lab takes longer.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// A router: a namespace with one daemon in it.
+struct Router {
+    namespace: Namespace,
+    socket: PathBuf,
+    daemon: Child,
+}
+
+/// Two routers. Whatever is left of them goes when this does.
+pub(super) struct Pair {
+    left: Router,
+    right: Router,
+    watcher: Option<Watcher>,
+}
+
+/// Where the two of them are.
+pub(super) const LEFT: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+pub(super) const RIGHT: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
+
+impl Pair {
+    /// Starts both daemons on a cable whose left end is down, and returns when both are ready.
+    pub(super) fn start(folder: &Path, suite: CipherSuite) -> Result<Self> {
+        let (left, right) = (Namespace::new()?, Namespace::new()?);
+        left.cable((PARENT, [2, 0, 0, 0, 0, 1]), &right, (PARENT, [2, 0, 0, 0, 0, 2]))?;
+        let watcher = Watcher::start(&left, PARENT)?;
+        right.up(PARENT)?;
+        let key = write_key(folder, suite)?;
+        let left = Router::start(left, folder, "left", &config(suite, 16, &key))?;
+        let right = Router::start(right, folder, "right", &config(suite, 200, &key))?;
+        let pair = Self { left, right, watcher: Some(watcher) };
+        for (router, address) in [(&pair.left, LEFT), (&pair.right, RIGHT)] {
+            router.wait("its control socket answers", |port| !port.status.ports.is_empty())?;
+            router.ready()?;
+            router.namespace.set_ip(SECURE, address)?;
+            // The first ping asks for the other's address, and is lost while the link is dark.
+            // The kernel would ask again after a second; here it asks at once.
+            router.namespace.set(&format!("net/ipv4/neigh/{SECURE}/retrans_time_ms"), "10")?;
+            router.namespace.set(&format!("net/ipv4/neigh/{SECURE}/mcast_solicit"), "100")?;
+        }
+        Ok(pair)
+    }
+
+    /// The namespace that pings start from.
+    pub(super) fn left(&self) -> &Namespace {
+        &self.left.namespace
+    }
+
+    /// Plugs the cable in, and tells when.
+    pub(super) fn plug_in(&self) -> Result<Instant> {
+        let at = Instant::now();
+        self.left.namespace.up(PARENT)?;
+        Ok(at)
+    }
+
+    /// The status of both ends, left first.
+    pub(super) fn status(&self) -> Result<[Document; 2]> {
+        Ok([self.left.status()?, self.right.status()?])
+    }
+
+    /// Waits until `holds` is true of both ends.
+    pub(super) fn wait(&self, what: &str, holds: impl Fn(&Document) -> bool) -> Result<()> {
+        self.left.wait(what, &holds)?;
+        self.right.wait(what, &holds)
+    }
+
+    /// Has the key server, which is the left end, make a new key.
+    pub(super) fn rekey(&self) -> Result<()> {
+        Ok(Client::connect(&self.left.socket)?.rekey(PARENT)?)
+    }
+
+    /// Stops both daemons, and tells what has crossed the cable.
+    pub(super) fn stop(mut self) -> Result<Tally> {
+        let tally = self.watcher.take().map(Watcher::finish).transpose()?;
+        self.left.stop()?;
+        self.right.stop()?;
+        Ok(tally.unwrap_or_default())
+    }
+}
+
+impl Router {
+    fn start(namespace: Namespace, folder: &Path, name: &str, config: &str) -> Result<Self> {
+        let (file, socket) =
+            (folder.join(format!("{name}.toml")), folder.join(format!("{name}.sock")));
+        write_private(&file, config)?;
+        let program = daemon()?;
+        let daemon = namespace.run(|| {
+            Command::new(&program)
+                .arg("--config")
+                .arg(&file)
+                .arg("--socket")
+                .arg(&socket)
+                .args(["--log-level", "warn"])
+                .stdin(Stdio::null())
+                .spawn()
+                .with_context(|| format!("starting {}", program.display()))
+        })?;
+        Ok(Self { namespace, socket, daemon })
+    }
+
+    fn status(&self) -> Result<Document> {
+        Ok(Client::connect(&self.socket)?.status(None)?)
+    }
+
+    fn wait(&self, what: &str, holds: impl Fn(&Document) -> bool) -> Result<()> {
+        let deadline = Instant::now() + LIMIT;
+        loop {
+            let status = self.status();
+            if status.as_ref().is_ok_and(&holds) {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                let last = status.map_or_else(|error| format!("{error:#}"), |status| status.json);
+                bail!("waited {} s until {what}; last seen: {last}", LIMIT.as_secs());
+            }
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// Waits for the secure interface.
+    fn ready(&self) -> Result<()> {
+        let deadline = Instant::now() + LIMIT;
+        while self.namespace.index(SECURE).is_err() {
+            if Instant::now() >= deadline {
+                bail!("{SECURE} did not appear within {} s", LIMIT.as_secs());
+            }
+            thread::sleep(Duration::from_millis(2));
+        }
+        Ok(())
+    }
+
+    fn stop(&mut self) -> Result<()> {
+        signal(&self.daemon, Signal::SIGTERM);
+        let status = self.daemon.wait().context("waiting for the daemon")?;
+        if !status.success() {
+            bail!("the daemon ended with {status}");
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Router {
+    fn drop(&mut self) {
+        // One that was stopped is gone already, and its number is not used again before it was
+        // waited for.
+        if let Ok(None) = self.daemon.try_wait() {
+            signal(&self.daemon, Signal::SIGKILL);
+            let _ = self.daemon.wait();
+        }
+    }
+}
+
+fn signal(child: &Child, signal: Signal) {
+    if let Ok(id) = i32::try_from(child.id()) {
+        let _ = kill(Pid::from_raw(id), signal);
+    }
+}
+
+/// The daemon that was built with this tool.
+fn daemon() -> Result<PathBuf> {
+    let own = std::env::current_exe().context("finding this program")?;
+    let daemon = own.with_file_name("macsecd");
+    if !daemon.is_file() {
+        bail!("there is no {}: the lab needs the daemon beside the tool", daemon.display());
+    }
+    Ok(daemon)
+}
+
+fn config(suite: CipherSuite, priority: u8, key: &Path) -> String {
+    format!(
+        r#"[[port]]
+interface = "{PARENT}"
+secure-interface = "{SECURE}"
+cipher-suites = ["{suite}"]
+dataplane = "userspace"
+key-server-priority = {priority}
+
+[[port.key]]
+ckn = "6c61622064656d6f"
+cak = "file:{key}"
+"#,
+        suite = suite.name().to_ascii_lowercase(),
+        key = key.display(),
+    )
+}
+
+/// Draws a CAK for both ends.
+fn write_key(folder: &Path, suite: CipherSuite) -> Result<PathBuf> {
+    let mut cak = zeroize::Zeroizing::new(vec![0; suite.sak_len()]);
+    aws_lc_rs::rand::fill(&mut cak).ok().context("drawing a key")?;
+    let digits: String = cak.iter().map(|octet| format!("{octet:02x}")).collect();
+    let file = folder.join("lab.cak");
+    write_private(&file, &zeroize::Zeroizing::new(digits))?;
+    Ok(file)
+}
+
+fn write_private(path: &Path, content: &str) -> Result<()> {
+    let mut options = fs::OpenOptions::new();
+    let mut file = options
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
+        .with_context(|| format!("creating {}", path.display()))?;
+    file.write_all(content.as_bytes()).with_context(|| format!("writing {}", path.display()))
+}
+
+/// A folder that only we can read, removed when this goes.
+pub(super) struct Folder(PathBuf);
+
+impl Folder {
+    pub(super) fn new() -> Result<Self> {
+        let mut suffix = [0; 6];
+        aws_lc_rs::rand::fill(&mut suffix).ok().context("drawing a name")?;
+        let suffix: String = suffix.iter().map(|octet| format!("{octet:02x}")).collect();
+        let path = std::env::temp_dir().join(format!("macsecd-lab-{suffix}"));
+        fs::DirBuilder::new()
+            .mode(0o700)
+            .create(&path)
+            .with_context(|| format!("creating {}", path.display()))?;
+        Ok(Self(path))
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}

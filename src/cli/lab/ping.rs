@@ -1,0 +1,185 @@
+//! ICMP echo, fast enough for a flood and exact enough to count every loss.
+
+use std::io::{self, Read};
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::namespace::Namespace;
+
+/// How many echoes may be under way at once: enough to keep both encryptors busy, and few enough
+/// that no socket's buffer overflows and looks like a loss.
+const WINDOW: u32 = 32;
+
+/// What an echo carries: with its headers it is 1000 octets of Ethernet frame.
+const PAYLOAD: usize = 958;
+
+/// Nothing that is still on its way takes longer.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Sends echo requests from one namespace to an address.
+pub(super) struct Pinger {
+    socket: Socket,
+    to: SocketAddrV4,
+    next: u32,
+}
+
+/// What came of a flood.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct Count {
+    /// Requests sent.
+    pub(super) sent: u32,
+    /// Requests never answered.
+    pub(super) lost: u32,
+}
+
+impl Pinger {
+    pub(super) fn new(namespace: &Namespace, to: Ipv4Addr) -> Result<Self> {
+        let socket = namespace
+            .run(|| Ok(Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::ICMPV4))?))
+            .context("opening a socket for pings")?;
+        socket.set_read_timeout(Some(Duration::from_millis(1)))?;
+        Ok(Self { socket, to: SocketAddrV4::new(to, 0), next: 0 })
+    }
+
+    /// Pings every millisecond until one comes back.
+    ///
+    /// # Errors
+    ///
+    /// Where none does within `limit`.
+    pub(super) fn until_answered(&mut self, limit: Duration) -> Result<Instant> {
+        let deadline = Instant::now() + limit;
+        while Instant::now() < deadline {
+            // There is no route while the secure interface has no carrier. That is what is waited for.
+            let _ = self.send();
+            if self.receive()?.is_some() {
+                return Ok(Instant::now());
+            }
+        }
+        bail!("no ping came through within {} s", limit.as_secs())
+    }
+
+    /// Sends as fast as answers come, until `enough` says so of the number sent.
+    pub(super) fn flood(&mut self, mut enough: impl FnMut(u32) -> bool) -> Result<Count> {
+        self.drain()?;
+        let first = self.next;
+        let (mut answered, mut last) = (0, Instant::now());
+        loop {
+            let sent = self.next.wrapping_sub(first);
+            let done = enough(sent);
+            if !done && sent.wrapping_sub(answered) < WINDOW {
+                self.send().context("sending a ping")?;
+                continue;
+            }
+            if done && answered >= sent {
+                return Ok(Count { sent, lost: 0 });
+            }
+            match self.receive()? {
+                Some(number) if number.wrapping_sub(first) < sent => {
+                    answered += 1;
+                    last = Instant::now();
+                }
+                Some(_) => {}
+                None if last.elapsed() < PATIENCE => {}
+                None if done => return Ok(Count { sent, lost: sent - answered }),
+                // The window is full of losses: what is outstanding is lost, and the flood ends.
+                None => return Ok(Count { sent, lost: sent - answered }),
+            }
+        }
+    }
+
+    fn drain(&mut self) -> Result<()> {
+        while self.receive()?.is_some() {}
+        Ok(())
+    }
+
+    fn send(&mut self) -> io::Result<()> {
+        self.socket.send_to(&echo_request(self.next), &self.to.into())?;
+        self.next = self.next.wrapping_add(1);
+        Ok(())
+    }
+
+    /// The number of the next answer; `None` where none comes within a millisecond.
+    fn receive(&mut self) -> Result<Option<u32>> {
+        let mut packet = [0; 2048];
+        loop {
+            match (&self.socket).read(&mut packet) {
+                Ok(length) => {
+                    let number = packet.get(..length).and_then(echo_reply);
+                    if number.is_some() {
+                        return Ok(number);
+                    }
+                }
+                Err(error) if is_timeout(&error) => return Ok(None),
+                Err(error) => return Err(error).context("receiving a ping"),
+            }
+        }
+    }
+}
+
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+}
+
+/// An ICMP echo request whose first four octets of payload are its number.
+fn echo_request(number: u32) -> Vec<u8> {
+    let mut packet = vec![8, 0, 0, 0];
+    packet.extend_from_slice(&IDENTIFIER);
+    packet.extend_from_slice(&[0, 0]);
+    packet.extend_from_slice(&number.to_be_bytes());
+    packet.resize(8 + PAYLOAD, 0x5a);
+    let sum = checksum(&packet).to_be_bytes();
+    if let Some(place) = packet.get_mut(2..4) {
+        place.copy_from_slice(&sum);
+    }
+    packet
+}
+
+/// Whose echoes these are.
+const IDENTIFIER: [u8; 2] = *b"MK";
+
+/// The number of an echo reply, an IPv4 packet with its header.
+fn echo_reply(packet: &[u8]) -> Option<u32> {
+    let header = usize::from(packet.first()? & 0xf) * 4;
+    let &[0, 0, _, _, a, b, _, _, n1, n2, n3, n4, ..] = packet.get(header..)? else { return None };
+    ([a, b] == IDENTIFIER).then(|| u32::from_be_bytes([n1, n2, n3, n4]))
+}
+
+/// The Internet checksum (RFC 1071).
+fn checksum(octets: &[u8]) -> u16 {
+    let words = octets.chunks(2).map(|pair| match *pair {
+        [high, low] => u32::from(u16::from_be_bytes([high, low])),
+        [high] => u32::from(high) << 8,
+        _ => 0,
+    });
+    let mut sum: u32 = words.sum();
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    u16::try_from(sum).map_or(0, |sum| !sum)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_packet_with_its_checksum_sums_to_nothing() {
+        assert_eq!(checksum(&echo_request(0x0102_0304)), 0);
+        // RFC 1071 section 3.
+        let example = [0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7];
+        assert_eq!(checksum(&example), !0xddf2);
+    }
+
+    #[test]
+    fn only_our_own_replies_are_read() {
+        let mut reply = [vec![0x45; 20], echo_request(7)].concat();
+        assert_eq!(echo_reply(&reply), None, "a request is no reply");
+        reply[20] = 0;
+        assert_eq!(echo_reply(&reply), Some(7));
+        reply[24] ^= 1;
+        assert_eq!(echo_reply(&reply), None);
+    }
+}
