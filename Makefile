@@ -1,0 +1,118 @@
+# Everything is built by cargo; this names what to run. `make` alone lists the targets.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+# rustup's place, where the shell that calls make has not been told of it.
+export PATH := $(HOME)/.cargo/bin:$(PATH)
+
+SUITE ?= gcm-aes-xpn-256
+SESSIONS ?= 10000
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS := mkpdu frame config kay
+DENY_VERSION := 0.20.2
+# The exposure of the unit, in tenths, that `make units` accepts (docs/adr/0007).
+EXPOSURE_MAX := 20
+
+# What CI runs, in order: what is quick and fails often comes first.
+STEPS := lint suite core doc deny units demo
+
+.PHONY: test
+test: tools namespaces ## everything that CI runs, with the time of each step
+	@for step in $(STEPS); do \
+	  echo "==== $$step"; began=$$SECONDS; \
+	  $(MAKE) $$step || { echo "==== $$step failed after $$((SECONDS - began)) s"; exit 1; }; \
+	  times+="$$(printf '==== %-6s %4d s' $$step $$((SECONDS - began)))"$$'\n'; \
+	done; \
+	printf '%s' "$$times"; echo "==== all steps passed in $$SECONDS s"
+
+.PHONY: demo
+demo: tools ## two daemons in two namespaces, traffic and a rekey; SUITE=gcm-aes-xpn-256
+	cargo build --locked --release --bins
+	target/release/macsecctl lab demo --suite $(SUITE)
+
+.PHONY: sim
+sim: tools ## sessions on a faulty link in virtual time; SESSIONS=10000
+	mkdir -p target
+	SIM_SESSIONS=$(SESSIONS) cargo test --locked --release --test sim -- --nocapture | tee target/sim.log
+	@grep -o 'sim: ok .*' target/sim.log | tail -n 1 | grep . || { echo "sim: no result"; exit 1; }
+
+.PHONY: lint
+lint: ## formatting, and clippy on both feature sets
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --all-targets --no-default-features -- -D warnings
+
+.PHONY: suite
+suite: ## all tests of the whole product
+	cargo test --locked
+
+.PHONY: core
+core: ## all tests of the pure core, built without the rest
+	cargo test --locked --no-default-features
+	@if cargo tree --locked --no-default-features -e normal --prefix none | grep -E '^(tokio|nix|socket2|rtnetlink|tracing|zlink) '; then \
+	  echo "core: these must not be built into it"; exit 1; fi
+
+.PHONY: doc
+doc: ## the reference, public and private, without a warning
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+
+.PHONY: deny
+deny: ## licences, sources and bans of the dependencies
+	@if ! cargo deny --version >/dev/null 2>&1 && [ ! -x target/tools/bin/cargo-deny ]; then \
+	  if [ -n "$${CI:-}" ]; then \
+	    cargo install --quiet --locked --debug --root target/tools --target-dir target/tools/build cargo-deny@$(DENY_VERSION); \
+	  else \
+	    echo "deny: skipped, cargo-deny is not installed; 'cargo install --locked cargo-deny' brings it"; exit 0; \
+	  fi; \
+	fi; \
+	PATH="$$PWD/target/tools/bin:$$PATH" cargo deny --locked --log-level error check bans licenses sources
+
+.PHONY: units
+units: ## the systemd units: valid, and as closed as we say
+	@if ! command -v systemd-analyze >/dev/null; then \
+	  echo "units: skipped, there is no systemd-analyze"; exit 0; fi; \
+	scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT; \
+	sed 's|^\(ExecStart=\)[^ ]*|\1/bin/true|' systemd/macsecd.service >"$$scratch/macsecd.service"; \
+	systemd-analyze verify --man=no "$$scratch/macsecd.service"; \
+	systemd-analyze security --offline=true --threshold=$(EXPOSURE_MAX) --no-pager "$$scratch/macsecd.service" | tail -n 1
+
+.PHONY: fuzz
+fuzz: tools ## libFuzzer on each target for FUZZ_SECONDS=60; needs cargo-fuzz and a C++ compiler
+	@cargo fuzz --version >/dev/null 2>&1 || { echo "fuzz: 'cargo install --locked cargo-fuzz' first"; exit 1; }
+	cp Cargo.lock fuzz/Cargo.lock
+	FUZZ_CORPUS=$(CURDIR)/fuzz/corpus cargo test --locked --test fuzz_replay
+	@# The sanitizer flags are nightly's; the bootstrap variable lends them to stable.
+	for target in $(FUZZ_TARGETS); do \
+	  RUSTC_BOOTSTRAP=1 cargo fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS) -max_len=16384 -timeout=5; \
+	done
+
+.PHONY: bench
+bench: tools ## benchmarks; they are not part of the tests
+	cargo bench --locked
+
+# A C compiler builds the crypto library; neither cmake nor clang is needed.
+.PHONY: tools
+tools:
+	@command -v cargo >/dev/null || { \
+	  echo "cargo is not installed. macsecd needs Rust 1.95 or newer, as rustup installs it: https://rustup.rs" >&2; exit 1; }
+	@command -v cc >/dev/null && [ -e /usr/include/stdio.h ] || { \
+	  if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
+	    echo "A C compiler is missing. On Debian: apt-get install gcc libc6-dev" >&2; exit 1; fi; \
+	  apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends gcc libc6-dev; }
+	@cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 || { \
+	  echo "rustfmt or clippy is missing: rustup component add rustfmt clippy" >&2; exit 1; }
+
+# Tests of whole daemons, and the demo, make network namespaces of their own.
+.PHONY: namespaces
+namespaces:
+	@if [ "$$(id -u)" = 0 ] && unshare --net true; then echo "namespaces: as root"; \
+	elif unshare --user --map-root-user --net true 2>/dev/null; then echo "namespaces: in a user namespace"; \
+	elif [ -n "$${CI:-}" ]; then echo "namespaces: none, and CI needs them" >&2; exit 1; \
+	else echo "namespaces: none here; the tests of whole daemons and the demo cannot run" >&2; fi
+
+.PHONY: help
+help:
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
