@@ -6,6 +6,8 @@
 //! What others report (all receive, the server transmits) is shown as a level that holds for the
 //! latest key, not as a latch that entering a state clears: a report that comes early is not lost.
 
+use std::time::Duration;
+
 use super::timers::{LIFE, RETIRE};
 use crate::ident::{AssociationNumber, CipherSuite, ConfidentialityOffset, KeyId};
 use crate::time::Time;
@@ -109,8 +111,16 @@ pub(super) struct Cp {
     sas_created: Option<bool>,
     tx_enabled: Option<bool>,
     transmit_when: Time,
-    retire_when: Time,
+    /// Since when TRANSMITTING holds.
+    transmitting_since: Time,
 }
+
+/// How long the old SA stays at the latest where some member never says that it has moved.
+const RETIRE_AT_LATEST: Duration = Duration::from_secs(20);
+
+/// How long frames of the old SA may still be on their way behind the MKPDU which says that their
+/// sender has moved.
+const IN_FLIGHT: Duration = Duration::from_millis(200);
 
 /// No chain of transitions is longer; a longer one would be a loop.
 const STEPS_MAX: usize = 32;
@@ -132,7 +142,7 @@ impl Cp {
             sas_created: None,
             tx_enabled: None,
             transmit_when: Time::ZERO,
-            retire_when: Time::ZERO,
+            transmitting_since: Time::ZERO,
         }
     }
 
@@ -148,11 +158,6 @@ impl Cp {
     /// The old key with its transmit and receive flags.
     pub(super) fn old(&self) -> Option<(Slot, bool, bool)> {
         self.old.map(|slot| (slot, self.old_tx, self.old_rx))
-    }
-
-    /// An SAK that waits for its turn.
-    pub(super) fn waiting(&self) -> Option<Slot> {
-        self.new_sak
     }
 
     /// Whether the Controlled Port is open.
@@ -190,11 +195,21 @@ impl Cp {
         }
     }
 
-    /// When the machine may move by itself; `None` means never.
-    pub(super) fn poll_timeout(&self) -> Option<Time> {
+    /// Every SAK that it has or will have: the latest, the old one, and one that waits.
+    pub(super) fn slots(&self) -> impl Iterator<Item = Slot> {
+        [self.latest, self.old, self.new_sak].into_iter().flatten()
+    }
+
+    /// When, after `now`, the machine may move by itself; `None` means never.
+    pub(super) fn poll_timeout(&self, now: Time) -> Option<Time> {
+        let after = |since: Time, spans: &[Duration]| {
+            spans.iter().map(|&span| since.after(span)).filter(|&at| at > now).min()
+        };
         match self.state {
-            CpState::Receiving | CpState::Ready => Some(self.transmit_when),
-            CpState::Transmitting => Some(self.retire_when),
+            CpState::Receiving | CpState::Ready => after(self.transmit_when, &[Duration::ZERO]),
+            CpState::Transmitting => {
+                after(self.transmitting_since, &[IN_FLIGHT, RETIRE, RETIRE_AT_LATEST])
+            }
             CpState::Init
             | CpState::Change
             | CpState::Allowed
@@ -253,12 +268,7 @@ impl Cp {
             )),
             S::Transmit => when(self.tx_enabled == Some(true), S::Transmitting)
                 .or(when(self.tx_enabled == Some(false), S::Abandon)),
-            // Beyond the figure: when the next SAK waits and all peers have moved to this one,
-            // the old one need not live on.
-            S::Transmitting => when(
-                changed || now >= self.retire_when || (new_sak && holds.all_transmitting),
-                S::Retire,
-            ),
+            S::Transmitting => when(changed || self.may_retire(now, holds), S::Retire),
             S::Abandon => when(changed, S::Retire).or(when(new_sak, S::Receive)),
             S::Retire => when(changed, S::Change).or(when(new_sak, S::Receive)),
         }
@@ -269,6 +279,18 @@ impl Cp {
     /// receives is no better than none.
     fn server_may_transmit(&self, now: Time, holds: &Conditions) -> bool {
         holds.all_receiving || (now >= self.transmit_when && holds.any_receiving)
+    }
+
+    /// The figure retires the old SA when SAK Retire Time is over. We also want to hear from every
+    /// member that it has moved, within reason; and where the next SAK waits and all have moved, the
+    /// old one need not live on.
+    fn may_retire(&self, now: Time, holds: &Conditions) -> bool {
+        let age = now.since(self.transmitting_since);
+        let (moved, next_waits) = (holds.all_transmitting, self.new_sak.is_some());
+        !self.old_rx
+            || (age >= RETIRE && (moved || next_waits))
+            || (age >= IN_FLIGHT && moved && next_waits)
+            || age >= RETIRE_AT_LATEST
     }
 
     fn enter(&mut self, next: CpState, now: Time, holds: &Conditions, out: &mut Vec<Action>) {
@@ -304,7 +326,7 @@ impl Cp {
                 // The figure reports transmission on entering TRANSMIT; we do when it is true.
                 self.latest_tx = true;
                 self.set_open(true, out);
-                self.retire_when = if self.old_rx { now.after(RETIRE) } else { now };
+                self.transmitting_since = now;
                 self.old_tx = false;
                 out.push(Action::NewInfo);
             }

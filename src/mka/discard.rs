@@ -4,13 +4,20 @@ use crate::wire::{EapolError, MkpduError};
 
 macro_rules! discards {
     ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
-        /// Why an MKPDU, or one of its parameter sets, was not acted upon.
+        /// Why an MKPDU, or one of its parameter sets, was not acted upon. In the order of the
+        /// checks: from `Icv` on, the sender holds our key.
         #[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd)]
         pub enum Discard { $($(#[$doc])* $variant,)* }
 
         impl Discard {
             /// Every reason there is.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// Whether the MKPDU was authentic, and only then refused.
+            #[must_use]
+            pub fn is_authentic(self) -> bool {
+                self > Self::Icv
+            }
 
             /// The name that counters go by.
             #[must_use]
@@ -40,14 +47,14 @@ discards! {
     BasicLength = "basic_length",
     /// The CKN is empty or too long.
     CknLength = "ckn_length",
-    /// MKA version 0.
-    MkaVersion = "mka_version",
     /// The CKN is none of ours.
     UnknownCkn = "unknown_ckn",
     /// An algorithm set that nobody has defined yet.
     AlgorithmAgility = "algorithm_agility",
     /// The ICV is not that of our key.
     Icv = "icv",
+    /// MKA version 0.
+    MkaVersion = "mka_version",
     /// A parameter set does not fit or contradicts itself.
     ParameterSet = "parameter_set",
     /// The sender has our own address: a reflection, or a duplicate.

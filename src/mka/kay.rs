@@ -46,6 +46,8 @@ pub struct Kay {
     pub(super) rekey_wanted: bool,
     /// The SAK that we had of the key server and lost, once a new MI has asked for another.
     pub(super) lost_sak: Option<KeyId>,
+    /// Since when a peer is key server and nothing of it is heard of an SAK.
+    pub(super) keyless_since: Option<Time>,
     /// Not before this time, after the data plane or the entropy has failed us.
     pub(super) retry_at: Option<Time>,
     pub(super) pending: BTreeMap<CommandId, Asked>,
@@ -171,6 +173,7 @@ impl Kay {
             last_fresh: None,
             rekey_wanted: false,
             lost_sak: None,
+            keyless_since: None,
             retry_at: None,
             pending: BTreeMap::new(),
             undone: BTreeSet::new(),
@@ -201,6 +204,11 @@ impl Kay {
             Input::Frame(frame) => {
                 if let Err(discard) = self.receive(now, frame) {
                     self.discards.count(discard);
+                    // A stranger can cost us no more than the ICV.
+                    let idle = self.poll_timeout().is_none_or(|at| at > now);
+                    if idle && !discard.is_authentic() {
+                        return;
+                    }
                 }
             }
             Input::Secy { id, result } => self.answered(now, id, result),
@@ -225,7 +233,8 @@ impl Kay {
         let later = |at: Option<Time>| at.filter(|&at| at > self.now);
         participants
             .chain([
-                later(self.cp.poll_timeout()),
+                later(self.cp.poll_timeout(self.now)),
+                later(self.keyless_since.map(|at| at.after(KEYLESS_MAX))),
                 later(self.retry_at),
                 later(self.redo_at),
                 later(self.carrier_lost.map(|at| at.after(LIFE))),
@@ -415,7 +424,9 @@ impl Kay {
         let Some(asked) = self.pending.remove(&id) else { return };
         let done = result.is_ok();
         let is_gone = matches!(result, Err(SecyError::NoSuchKey(_)));
-        if let Err(error) = result {
+        if let Err(error) = result
+            && !is_gone
+        {
             self.evidence.refused_by_secy = Some((error.to_string(), now));
         }
         match asked {
@@ -448,7 +459,10 @@ impl Kay {
     pub(super) fn command(&mut self, command: SecyCommand) {
         let id = CommandId(self.next_command);
         self.next_command += 1;
-        self.pending.insert(id, Asked::of(&command));
+        let asked = Asked::of(&command);
+        if asked != Asked::RaiseLowestPn {
+            self.pending.insert(id, asked);
+        }
         self.outputs.push_back(Output::Secy { id, command });
     }
 
@@ -460,7 +474,10 @@ impl Kay {
 }
 
 /// How long to wait before asking the data plane or the entropy again.
-const RETRY: Duration = Duration::from_secs(2);
+pub(super) const RETRY: Duration = Duration::from_secs(2);
+
+/// How long a key server may leave us without an SAK, its own spacing of SAKs included.
+pub(super) const KEYLESS_MAX: Duration = Duration::from_secs(8);
 
 /// How a participant stands as far as peers go.
 fn state_of(now: Time, participant: &Participant) -> PortState {

@@ -9,14 +9,16 @@ use super::actor::{Actor, Mention};
 use super::discard::Discard;
 use super::election::{Candidate, elect};
 use super::pace::Pace;
-use super::peers::Peers;
+use super::peers::{LISTED_MAX, Peer, Peers};
 use super::policy::Policy;
 use super::timers::LIFE;
 use crate::crypto::{Entropy, Ick, Kek, NoEntropy};
 use crate::ident::{Ckn, KeyNumber, MacAddress, MemberId};
 use crate::keyring::Key;
 use crate::time::Time;
-use crate::wire::{Basic, DistributedSak, LivePeerList, Mkpdu, PeerEntry, SakUseSet, Xpn};
+use crate::wire::{
+    Basic, DistributedSak, LivePeerList, Mkpdu, PeerEntry, SakUseKey, SakUseSet, Xpn,
+};
 
 /// The MKA version that we speak: 802.1X-2020.
 const MKA_VERSION: u8 = 3;
@@ -110,7 +112,7 @@ impl Participant {
         }
         let proof = mentions.contains(&Mention::Recent);
         let mut news = self.peers.hear(now, basic, proof)?.news;
-        if self.peers.get(basic.mi).is_some_and(super::peers::Peer::is_live)
+        if self.peers.get(basic.mi).is_some_and(Peer::is_live)
             && let Some(list) = &mkpdu.live_peers
         {
             news |= self.peers.told_of(now, &list.peers, self.actor.mi()).news;
@@ -126,8 +128,10 @@ impl Participant {
         if self.elected.and_then(|elected| elected.mi) != Some(mkpdu.basic.mi) {
             return;
         }
+        // Some repeat in one CA what they use in another: a key belongs where its server's MI does.
+        let own_key = |key: SakUseKey| key.ki.server == mkpdu.basic.mi;
         let names = match &mkpdu.sak_use {
-            Some(SakUseSet::Keys(keys)) => keys.latest.or(keys.old).is_some(),
+            Some(SakUseSet::Keys(keys)) => keys.latest.into_iter().chain(keys.old).any(own_key),
             Some(SakUseSet::Unsupported) | None => false,
         };
         self.keys_since = match (&mkpdu.distributed_sak, names) {
@@ -203,7 +207,9 @@ impl Participant {
     /// Builds the next MKPDU, ICV and all; `None` where it would not fit a frame.
     pub(super) fn speak(&mut self, now: Time, policy: &Policy, speech: Speech) -> Option<Vec<u8>> {
         let (key_server_ssci, live) = self.live_list(speech.ssci_order);
-        let potential = self.peers.potential_entries();
+        // Whoever does not fit waits; the live peers depend on being listed.
+        let mut potential = self.peers.potential_entries();
+        potential.truncate(LISTED_MAX.saturating_sub(live.len()));
         let mkpdu = Mkpdu {
             basic: Basic {
                 version: MKA_VERSION,

@@ -8,7 +8,10 @@ use crate::ident::{KeyId, KeyServerPriority, MemberId, MessageNumber, Sci};
 use crate::time::Time;
 use crate::wire::{Basic, MacsecCapability, PeerEntry, SakUse};
 
-/// The most live peers: what one MKPDU can list with room to spare.
+/// The most entries that both lists of an MKPDU have together: what fits beside all other sets.
+pub(super) const LISTED_MAX: usize = 75;
+
+/// The most live peers.
 pub(super) const LIVE_MAX: usize = 64;
 
 /// The most potential peers. Strangers past it are refused, never swapped in.
@@ -54,11 +57,11 @@ impl Peer {
         self.uses().any(|(key, _)| key.ki == ki && key.tx)
     }
 
-    /// The lowest packet number it may still send with this key.
-    pub(super) fn llpn(&self, ki: KeyId) -> Option<u64> {
-        self.uses()
-            .find(|(key, _)| key.ki == ki)
-            .map(|(key, high)| u64::from(high) << 32 | u64::from(key.llpn))
+    /// The lowest packet number it may still send with this key, whose suite is XPN or not.
+    pub(super) fn llpn(&self, ki: KeyId, xpn: bool) -> Option<u64> {
+        let (key, high) = self.uses().find(|(key, _)| key.ki == ki)?;
+        let high = if xpn { u64::from(high) } else { 0 };
+        Some(high << 32 | u64::from(key.llpn))
     }
 
     /// The keys it names, each with the high half of its LPN.
@@ -165,7 +168,8 @@ impl Peers {
         peer.heard = now;
         peer.priority = basic.key_server_priority;
         peer.key_server = basic.key_server;
-        peer.capability = basic.macsec_capability;
+        // Some clear it once the SAK is out. What a member could do it still can.
+        peer.capability = peer.capability.max(basic.macsec_capability);
         peer.mka_version = basic.version;
         if proof {
             peer.live_until = Some(now.after(LIFE));

@@ -22,6 +22,11 @@ use crate::wire::{
     Basic, DistributedSak, Eapol, MacsecCapability, Mkpdu, RawMkpdu, SakUse, SakUseSet,
 };
 
+/// Who an MKPDU that was not believed says it is from.
+fn sighting(now: Time, raw: &RawMkpdu<'_>) -> Sighting {
+    Sighting { ckn: raw.ckn(), sci: raw.basic().sci, at: now }
+}
+
 /// An SAK as it was distributed, still wrapped.
 struct Offered<'a> {
     an: AssociationNumber,
@@ -37,20 +42,17 @@ impl Kay {
         let eapol = Eapol::decode(frame)?;
         let raw = RawMkpdu::decode(&eapol)?;
         self.evidence.mkpdu = Some(now);
-        let sighting =
-            |raw: &RawMkpdu<'_>| Sighting { ckn: raw.ckn(), sci: raw.basic().sci, at: now };
         let mut keys = self.participants.iter();
         let Some(index) = keys.position(|of| of.ckn().octets() == raw.ckn_octets()) else {
-            self.evidence.unknown_ckn = Some(sighting(&raw));
+            self.evidence.unknown_ckn = Some(sighting(now, &raw));
             return Err(Discard::UnknownCkn);
         };
         raw.check_algorithm_agility()?;
         let Some(participant) = self.participants.get(index) else {
             return Err(Discard::UnknownCkn);
         };
-        let (seen, icv) = (sighting(&raw), *raw.icv());
-        let Some(verified) = participant.ick.verify(raw.covered(), &icv, raw) else {
-            self.evidence.bad_icv = Some(seen);
+        let Some(verified) = participant.ick.verify(raw.covered(), raw.icv(), &raw) else {
+            self.evidence.bad_icv = Some(sighting(now, &raw));
             return Err(Discard::Icv);
         };
         let mkpdu = verified.try_map(|raw| raw.parse())?;
@@ -88,9 +90,8 @@ impl Kay {
         if !peer.is_live() {
             return;
         }
-        if let Some(xpn) = &mkpdu.xpn {
-            peer.lpn_high = (xpn.latest_lpn_high, xpn.old_lpn_high);
-        }
+        peer.lpn_high =
+            mkpdu.xpn.as_ref().map_or((0, 0), |xpn| (xpn.latest_lpn_high, xpn.old_lpn_high));
         match &mkpdu.sak_use {
             Some(SakUseSet::Keys(sak_use)) => {
                 peer.sak_use = Some(*sak_use);
@@ -180,6 +181,10 @@ impl Kay {
         let basic = &mkpdu.basic;
         let ki = KeyId { server: basic.mi, number: offered.kn };
         if self.newest == Some(ki) && self.saks.get(&ki).is_some_and(|sak| sak.an == offered.an) {
+            if self.cp.slots().any(|slot| slot.ki == ki) {
+                // Where we had lost the server meanwhile, its decision stands again.
+                self.decided = Some(Decided { by: basic.sci, secure: true });
+            }
             return Ok(());
         }
         if !self.used.is_fresh(ki) {

@@ -5,11 +5,10 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use super::kay::{Decided, Kay};
+use super::kay::{Decided, Kay, RETRY};
 use super::participant::Participant;
 use super::policy::Access;
 use super::sak::{Distribution, KnownSak, pick_an};
@@ -54,20 +53,30 @@ impl Kay {
             return true;
         }
         let aged = self.rekey_due().is_some_and(|at| at <= now);
-        self.has_arrived(distribution)
-            && (self.rekey_wanted || aged || self.is_nearly_exhausted(distribution.ki))
+        // One that has arrived is about to take over, so the one before it no longer counts.
+        let before = self.cp.transmits_with().filter(|_| !self.has_arrived(distribution));
+        let in_use = before.map_or(distribution.ki, |slot| slot.ki);
+        let exhausted = self.is_nearly_exhausted(in_use);
+        self.may_follow(distribution) <= now && (self.rekey_wanted || aged || exhausted)
     }
 
-    /// A second rekey waits until the first has arrived: with all members, or, where one of them
-    /// cannot receive, with as many as we transmit to.
+    /// Whether all members have it, or, where one of them cannot receive, we transmit with it.
     fn has_arrived(&self, distribution: &Distribution) -> bool {
         let transmits = self.cp.transmits_with();
         distribution.complete || transmits.is_some_and(|slot| slot.ki == distribution.ki)
     }
 
+    /// When another SAK may follow one: once it has arrived, and some time after transmitDelay in
+    /// any case, for a member that takes no key must not keep the others on an old one.
+    fn may_follow(&self, distribution: &Distribution) -> Time {
+        let since = distribution.since;
+        if self.has_arrived(distribution) { since } else { since.after(2 * LIFE) }
+    }
+
     fn rekey_due(&self) -> Option<Time> {
-        let distribution = self.distribution.as_ref().filter(|of| self.has_arrived(of))?;
-        Some(distribution.since.after(self.policy.rekey_after?))
+        let distribution = self.distribution.as_ref()?;
+        let aged = distribution.since.after(self.policy.rekey_after?);
+        Some(aged.max(self.may_follow(distribution)))
     }
 
     fn is_nearly_exhausted(&self, ki: KeyId) -> bool {
@@ -76,7 +85,8 @@ impl Kay {
             if sak.key.suite.is_xpn() { PENDING_EXHAUSTION_64 } else { PENDING_EXHAUSTION_32 };
         let own = self.progress.next_pn(ki);
         let peers = self.principal().into_iter().flat_map(|principal| principal.peers.live());
-        peers.filter_map(|(_, peer)| peer.llpn(ki)).chain(own).any(|pn| pn >= mark)
+        let xpn = sak.key.suite.is_xpn();
+        peers.filter_map(|(_, peer)| peer.llpn(ki, xpn)).chain(own).any(|pn| pn >= mark)
     }
 
     /// When a fresh SAK may be made: at once, unless strangers are about to join.
@@ -88,7 +98,12 @@ impl Kay {
 
     /// When a fresh SAK is next due, for the timeout.
     pub(super) fn fresh_sak_due(&self) -> Option<Time> {
-        if self.wants_fresh_sak(self.now) { self.fresh_sak_allowed() } else { self.rekey_due() }
+        if self.wants_fresh_sak(self.now) {
+            return self.fresh_sak_allowed();
+        }
+        let waiting = self.distribution.as_ref().map(|distribution| self.may_follow(distribution));
+        let later = [self.rekey_due(), waiting].into_iter().flatten();
+        later.filter(|&at| at > self.now).min()
     }
 
     pub(super) fn make_sak(&mut self, now: Time) {
@@ -105,7 +120,7 @@ impl Kay {
         let mut nonce = Zeroizing::new(vec![0; suite.sak_len()]);
         if self.entropy.fill(&mut nonce).is_err() {
             self.evidence.no_entropy = Some(now);
-            self.retry_at = Some(now.after(Duration::from_secs(1)));
+            self.retry_at = Some(now.after(RETRY));
             return;
         }
         let Some(participant) = self.participants.get_mut(index) else { return };
@@ -114,7 +129,7 @@ impl Kay {
         let members = live_members(participant);
         let named: Vec<_> = [own].into_iter().chain(members.iter().copied()).collect();
         let sak = participant.key.cak.derive_sak(&nonce, &named, ki.number, suite);
-        let wrapped = participant.kek.wrap(&sak).octets().to_vec();
+        let wrapped = participant.kek.wrap(&sak).into_octets();
         let ckn = participant.ckn().clone();
         participant.pace.news();
         let salt = suite.is_xpn().then(|| Salt::new(ki));
@@ -195,9 +210,7 @@ impl Kay {
     }
 
     fn free_an(&self, index: usize) -> AssociationNumber {
-        let slots = [self.cp.latest().map(|(slot, ..)| slot), self.cp.old().map(|(slot, ..)| slot)];
-        let own: Vec<_> =
-            slots.into_iter().chain([self.cp.waiting()]).flatten().map(|slot| slot.an).collect();
+        let own: Vec<_> = self.cp.slots().map(|slot| slot.an).collect();
         let peers = self.participants.get(index).into_iter().flat_map(|of| of.peers.live());
         let others: Vec<_> = peers
             .flat_map(|(_, peer)| peer.uses().map(|(key, _)| key.an).collect::<Vec<_>>())

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::cp::{Action, Conditions, Connect};
 use super::election::Candidate;
-use super::kay::{Asked, Decided, Kay};
+use super::kay::{Asked, Decided, KEYLESS_MAX, Kay, RETRY};
 use super::participant::Participant;
 use super::peers::Peer;
 use super::status::PortState;
@@ -29,7 +29,7 @@ impl Kay {
             }
         }
         self.settle_keys(now);
-        if self.retry(now) || self.replace_lost_sak(now) {
+        if self.retry(now) || self.replace_lost_sak(now) || self.remind_server(now) {
             self.settle_keys(now);
         }
         self.redo(now);
@@ -158,7 +158,7 @@ impl Kay {
             }
             // The port opens with the carrier, see `open_port`; closing does not wait.
             Action::Open => {}
-            Action::Close => self.open_port(),
+            Action::Close => self.set_open(false),
             Action::CreateSas(slot) => self.install(slot.ki),
             Action::EnableTx(ki) => self.command(SecyCommand::EnableTx(ki)),
             Action::DeleteSas(ki) => {
@@ -206,12 +206,24 @@ impl Kay {
         }
         if self.is_server() {
             self.distribution = None;
+        } else if self.cp.transmits_with().is_some() && !self.server_has_moved() {
+            // The key before it still carries traffic, and a new MI would end that.
+            self.retry_at = Some(now.after(RETRY));
+            return false;
         } else if let Some(index) = self.principal
             && let Some(principal) = self.participants.get_mut(index)
         {
             principal.renew(now, self.entropy.as_mut());
         }
         true
+    }
+
+    /// Tells whether the key server transmits with the newest key, so that the one before is of no
+    /// more use.
+    fn server_has_moved(&self) -> bool {
+        let server = self.elected().and_then(|elected| elected.mi);
+        let peer = server.zip(self.principal()).and_then(|(mi, of)| of.peers.get(mi));
+        peer.zip(self.newest).is_some_and(|(peer, ki)| peer.transmits(ki))
     }
 
     /// Asks the data plane again for what it has refused and no other SAK can make good.
@@ -259,8 +271,7 @@ impl Kay {
         let uses = self.principal().and_then(|principal| principal.peers.get(server)).into_iter();
         let theirs = uses.flat_map(Peer::uses).map(|(key, _)| key.ki);
         let Some(last) = theirs.filter(|ki| ki.server == server).max() else { return false };
-        let slots = [self.cp.latest().map(|(slot, ..)| slot), self.cp.old().map(|(slot, ..)| slot)];
-        let mut held = slots.into_iter().chain([self.cp.waiting()]).flatten();
+        let mut held = self.cp.slots();
         if held.any(|slot| slot.ki.server == server && slot.ki >= last) || self.retry_at.is_some() {
             return false;
         }
@@ -275,6 +286,33 @@ impl Kay {
             self.lost_sak = Some(last);
         }
         renewed
+    }
+
+    /// Where a peer is key server and offers no SAK, because it has forgotten that one is due, a new
+    /// MI makes us a new member to it, which is a reason that it cannot forget. An SAK that it
+    /// offers and we refuse is no reason for this: the next would be no better. Tells whether a new
+    /// MI was taken.
+    fn remind_server(&mut self, now: Time) -> bool {
+        let server = self.elected().is_some_and(|elected| !elected.is_own());
+        let evidence = &self.evidence;
+        let refusals = [
+            evidence.suite_refused.map(|(_, at)| at),
+            evidence.offset_refused.map(|(_, at)| at),
+            evidence.unwrap_failed,
+            evidence.plain_text_refused,
+        ];
+        let refused = refusals.into_iter().flatten().any(|at| now.since(at) < LIFE);
+        if !server || refused || self.decided.is_some() || self.cp.slots().next().is_some() {
+            self.keyless_since = None;
+            return false;
+        }
+        let since = *self.keyless_since.get_or_insert(now);
+        if now.since(since) < KEYLESS_MAX {
+            return false;
+        }
+        self.keyless_since = Some(now);
+        let principal = self.principal.and_then(|index| self.participants.get_mut(index));
+        principal.is_some_and(|principal| principal.renew(now, self.entropy.as_mut()))
     }
 
     /// Has the SecY receive whoever joined after an SAK was installed, and forget whoever left.
@@ -294,6 +332,7 @@ impl Kay {
             .collect();
         for (&ki, sak) in &mut self.saks {
             let Some(mut receivers) = sak.receivers.take() else { continue };
+            let xpn = sak.key.suite.is_xpn();
             for (sci, present) in &mut receivers {
                 if *present && !live_anywhere.contains(sci) {
                     *present = false;
@@ -305,7 +344,7 @@ impl Kay {
                 // from 1: its old frames must not be good again.
                 let lowest_pn = match receivers.get(&peer.sci) {
                     Some(true) => continue,
-                    Some(false) => peer.llpn(ki).filter(|&pn| pn > 0),
+                    Some(false) => peer.llpn(ki, xpn).filter(|&pn| pn > 0),
                     None => Some(1),
                 };
                 let member = lowest_pn.and_then(|pn| sak.member(*mi, peer.sci, pn));
@@ -326,20 +365,19 @@ impl Kay {
 
     /// Forgets SAKs that nothing refers to any more.
     fn prune(&mut self) {
-        let slots = [
-            self.cp.latest().map(|(slot, ..)| slot.ki),
-            self.cp.old().map(|(slot, ..)| slot.ki),
-            self.cp.waiting().map(|slot| slot.ki),
-            self.distribution.as_ref().map(|distribution| distribution.ki),
-            self.newest,
-        ];
-        self.saks.retain(|&ki, _| slots.contains(&Some(ki)));
+        let distributed = self.distribution.as_ref().map(|distribution| distribution.ki);
+        let used = self.cp.slots().map(|slot| slot.ki);
+        let used: Vec<_> = used.chain(distributed).chain(self.newest).collect();
+        self.saks.retain(|ki, _| used.contains(ki));
     }
 
     /// The Controlled Port is open while the CP machine has it open, there is a carrier, and the
     /// SecY has said that it protects frames if it is to.
     fn open_port(&mut self) {
-        let open = self.cp.is_open() && self.carrier && self.is_configured();
+        self.set_open(self.cp.is_open() && self.carrier && self.is_configured());
+    }
+
+    fn set_open(&mut self, open: bool) {
         if open != self.open {
             self.open = open;
             self.command(SecyCommand::SetControlledPort(open));

@@ -514,3 +514,140 @@ fn the_sak_of_a_worse_key_server_under_another_key_is_refused() {
     let closed = |command: &SecyCommand| matches!(command, SecyCommand::SetControlledPort(false));
     assert!(!pair.a.commands.iter().any(closed));
 }
+
+fn removed(station: &Station) -> usize {
+    let commands = station.commands.iter();
+    commands.filter(|command| matches!(command, SecyCommand::RemoveSak(_))).count()
+}
+
+#[test]
+fn a_refused_rekey_leaves_the_key_before_it_in_use() {
+    let mut pair = Pair::new(policy(1, 200), policy(2, 16));
+    pair.start(SECOND);
+    pair.a.refuse = true;
+    pair.b.kay.rekey(pair.now).unwrap();
+    pair.b.handle(pair.now, Input::Timeout);
+    pair.run(Duration::from_secs(5));
+    let status = pair.a.kay.status(pair.now);
+    assert_eq!((status.state, status.sak.unwrap().ki.number.0), (PortState::Secured, 1));
+    assert_eq!(pair.b.kay.status(pair.now).sak.unwrap().ki.number.0, 1);
+    let said = status.evidence.refused_by_secy.unwrap().0;
+    assert_eq!(said, "refused by the test");
+}
+
+#[test]
+fn a_member_that_takes_no_key_does_not_end_rekeying() {
+    let mut pair = secured();
+    pair.b.refuse = true;
+    for _ in 0..3 {
+        pair.a.kay.rekey(pair.now).unwrap();
+        pair.a.handle(pair.now, Input::Timeout);
+        pair.run(Duration::from_secs(13));
+    }
+    pair.b.refuse = false;
+    pair.a.kay.rekey(pair.now).unwrap();
+    pair.a.handle(pair.now, Input::Timeout);
+    pair.run(Duration::from_secs(13));
+    assert!(pair.a.kay.status(pair.now).sak.unwrap().ki.number.0 >= 5);
+    assert_eq!(pair.a.state(), PortState::Secured);
+    assert!(removed(&pair.b) >= 3);
+}
+
+/// Some servers drop a rekey that falls into the spacing of SAKs, and never make it.
+#[test]
+fn a_server_that_forgets_to_make_a_key_is_reminded() {
+    let mut pair = Pair::new(policy(1, 200), policy(2, 16));
+    pair.tamper = Some(|mkpdu| {
+        mkpdu.distributed_sak = None;
+        mkpdu.sak_use = None;
+    });
+    pair.start(Duration::from_secs(3));
+    let before = pair.a.kay.status(pair.now).participants[0].mi;
+    pair.run(Duration::from_secs(6));
+    assert_ne!(pair.a.kay.status(pair.now).participants[0].mi, before);
+    pair.tamper = None;
+    pair.run(Duration::from_secs(9));
+    assert_eq!((pair.a.state(), pair.b.state()), (PortState::Secured, PortState::Secured));
+}
+
+/// 802.1X-2020 9.10: what the peer says is late is refused by the SecY, and only raised.
+#[test]
+fn delay_protection_raises_the_lowest_packet_number() {
+    let with = |station, priority| Policy {
+        cipher_suites: vec![CipherSuite::GcmAes256],
+        ..policy(station, priority)
+    };
+    let mut pair = Pair::new(with(1, 16), with(2, 200));
+    pair.tamper = Some(|mkpdu| {
+        if let Some(SakUseSet::Keys(sak_use)) = &mut mkpdu.sak_use {
+            sak_use.delay_protect = true;
+            sak_use.old.iter_mut().for_each(|key| key.llpn = 77);
+        }
+    });
+    pair.start(Duration::from_secs(5));
+    let raised = pair.a.commands.iter().rev().find_map(|command| {
+        let SecyCommand::RaiseLowestPn { sci, lowest_pn, .. } = command else { return None };
+        Some((*sci, lowest_pn.0))
+    });
+    assert_eq!(raised, Some((policy(2, 200).sci, 77)));
+}
+
+/// 802.1X-2020 11.12: a suite that a peer's announcement leaves out is passed over.
+#[test]
+fn announced_suites_are_heeded() {
+    let both = vec![CipherSuite::GcmAesXpn256, CipherSuite::GcmAes256];
+    let with =
+        |station, priority| Policy { cipher_suites: both.clone(), ..policy(station, priority) };
+    let mut pair = Pair::new(with(1, 16), with(2, 200));
+    pair.tamper = Some(|mkpdu| {
+        let suites = vec![(crate::wire::MacsecCapability::Offset0, CipherSuite::GcmAes256.id())];
+        mkpdu.announcement = Some(crate::wire::Announcement { suites, other_tlvs: 0 });
+    });
+    pair.start(SECOND);
+    assert_eq!(pair.a.kay.status(pair.now).sak.unwrap().suite, CipherSuite::GcmAes256);
+}
+
+/// A peer that clears its capability once the SAK is out goes on being rekeyed.
+#[test]
+fn a_capability_that_is_withdrawn_changes_nothing() {
+    let mut pair = secured();
+    pair.tamper =
+        Some(|mkpdu| mkpdu.basic.macsec_capability = crate::wire::MacsecCapability::NotImplemented);
+    pair.run(Duration::from_secs(4));
+    pair.a.kay.rekey(pair.now).unwrap();
+    pair.a.handle(pair.now, Input::Timeout);
+    pair.run(SECOND);
+    assert_eq!(pair.a.kay.status(pair.now).sak.unwrap().ki.number.0, 2);
+}
+
+#[test]
+fn a_crowd_of_strangers_does_not_silence_us() {
+    let mut pair = secured();
+    for stranger in 0..60_u8 {
+        let frame = forged(&pair, |mkpdu| {
+            mkpdu.basic.mi = crate::ident::MemberId::from_octets([stranger; 12]);
+            mkpdu.basic.sci = Sci::new(crate::mka::testing::address(stranger + 10), 1);
+            mkpdu.live_peers = None;
+            mkpdu.sak_use = None;
+        });
+        pair.a.handle(pair.now, Input::Frame(&frame));
+    }
+    let told = (100..200_u8).map(|octet| PeerEntry {
+        mi: crate::ident::MemberId::from_octets([octet; 12]),
+        mn: MessageNumber(1),
+    });
+    let mine = pair.a.kay.status(pair.now).participants[0].clone();
+    let frame = forged(&pair, |mkpdu| {
+        let peers =
+            [PeerEntry { mi: mine.mi, mn: mine.mn }].into_iter().chain(told.take(60)).collect();
+        mkpdu.live_peers = Some(crate::wire::LivePeerList { key_server_ssci: 0, peers });
+        (mkpdu.potential_peers, mkpdu.sak_use, mkpdu.xpn) = (None, None, None);
+    });
+    pair.a.handle(pair.now, Input::Frame(&frame));
+    pair.a.sent.clear();
+    pair.now = pair.now.after(Duration::from_secs(2));
+    pair.a.handle(pair.now, Input::Timeout);
+    let said = read(pair.a.sent.last().expect("a hello"));
+    assert_eq!(said.live_peers.unwrap().peers.len(), 1);
+    assert!(said.potential_peers.unwrap().len() >= 60);
+}

@@ -37,7 +37,7 @@ pub enum SecyCommand {
     RemoveReceiver(Sci),
     /// Transmits with this SAK from now on; the previous transmit SA is never used again.
     EnableTx(KeyId),
-    /// Deletes every SA of this SAK.
+    /// Deletes every SA of this SAK, and every receive SC that has no other.
     RemoveSak(KeyId),
     /// Refuses frames of a member below this packet number (delay protection); never lowers.
     RaiseLowestPn {

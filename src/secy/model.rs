@@ -107,6 +107,8 @@ impl SecyModel {
             SecyCommand::RemoveSak(ki) => {
                 let slot = self.slot_of(*ki).ok_or(SecyError::NoSuchKey(*ki))?;
                 *slot = None;
+                let received = self.installed.iter().flatten().flat_map(|sak| sak.receivers.keys());
+                self.channels = received.copied().collect();
                 Ok(())
             }
             SecyCommand::RaiseLowestPn { ki, sci, lowest_pn } => {

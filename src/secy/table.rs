@@ -79,13 +79,14 @@ impl RxTable {
         }
     }
 
-    /// Deletes every SA of a key. Their channels stay.
+    /// Deletes every SA of a key, and every channel that has none left.
     pub fn remove_key(&mut self, ki: KeyId) {
         for slot in self.channels.values_mut().flatten() {
             if slot.as_ref().is_some_and(|sa| sa.ki() == ki) {
                 *slot = None;
             }
         }
+        self.channels.retain(|_, slots| slots.iter().any(Option::is_some));
         self.departed.retain(|(key, _), _| *key != ki);
     }
 
@@ -203,11 +204,11 @@ mod tests {
     }
 
     #[test]
-    fn removing_a_key_leaves_the_channels_and_the_other_keys() {
+    fn removing_a_key_leaves_the_other_keys_and_no_channel_without_one() {
         let mut table = receiving(&[PEER, THIRD]);
         table.add_receiver(&another_key(2), an(2), member(PEER, None)).unwrap();
         table.remove_key(ki(1));
-        assert_eq!(table.channels(), BTreeSet::from([PEER, THIRD]));
+        assert_eq!(table.channels(), BTreeSet::from([PEER]));
         assert_eq!(table.sas().map(|sa| (sa.sci(), sa.ki())).collect::<Vec<_>>(), [(PEER, ki(2))]);
     }
 
