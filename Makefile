@@ -89,10 +89,6 @@ fuzz: tools ## libFuzzer on each target for FUZZ_SECONDS=60; needs cargo-fuzz an
 	  RUSTC_BOOTSTRAP=1 cargo fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS) -max_len=16384 -timeout=5; \
 	done
 
-.PHONY: bench
-bench: tools ## benchmarks; they are not part of the tests
-	cargo bench --locked
-
 # A C compiler builds the crypto library; neither cmake nor clang is needed.
 .PHONY: tools
 tools:

@@ -22,7 +22,8 @@ impl<T> Verified<T> {
         self.0
     }
 
-    /// Reads the value as something more, which is as well proved.
+    /// Reads the value as something more, which is as well proved: `read` must make it of the
+    /// value alone.
     ///
     /// # Errors
     ///

@@ -1,8 +1,8 @@
 //! The way in: from octets to a verified MKPDU to what it changes (802.1X-2020 11.11.2, 9.4.1).
 //!
 //! Nothing but the CKN is believed before the ICV is good. Sets are acted upon in the order in
-//! which they depend on each other, whatever their order on the wire: lists, then the SAK, then its
-//! use.
+//! which they depend on each other, whatever their order on the wire: lists, then what
+//! the peer says of itself, then the SAK.
 
 use std::sync::Arc;
 
@@ -84,11 +84,11 @@ impl Kay {
     fn note_uses(&mut self, index: usize, mkpdu: &Mkpdu) {
         let Some(participant) = self.participants.get_mut(index) else { return };
         let Some(peer) = participant.peers.get_mut(mkpdu.basic.mi) else { return };
-        if let Some(announcement) = &mkpdu.announcement {
-            peer.announced = Some(announcement.suites.iter().map(|&(_, id)| id).collect());
-        }
         if !peer.is_live() {
             return;
+        }
+        if let Some(announcement) = &mkpdu.announcement {
+            peer.announced = Some(announcement.suites.iter().map(|&(_, id)| id).collect());
         }
         peer.lpn_high =
             mkpdu.xpn.as_ref().map_or((0, 0), |xpn| (xpn.latest_lpn_high, xpn.old_lpn_high));

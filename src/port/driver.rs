@@ -12,7 +12,7 @@ use crate::secy::{CommandId, SecyCommand, SecyError, TxProgress};
 use crate::time::Time;
 
 /// How often the data plane is asked how many packet numbers are spent. At 100 Gb/s of the
-/// shortest frames a quarter of a 32-bit space is left 10 s after the mark.
+/// shortest frames the last quarter of a 32-bit space, which begins at the mark, lasts 10 s.
 const POLL: Duration = Duration::from_secs(1);
 
 /// The state of the interface below.

@@ -12,6 +12,9 @@ use super::{BACKOFF, Stalled, fit, frame_max, is_for_now};
 use crate::secy::{FrameBuf, validate};
 use crate::sys::{BATCH_MAX, PacketSocket, Tap, VnetHeader};
 
+/// Room for two VLAN tags inside. Some peers let them come on top of the link's MTU.
+const INNER_TAGS: usize = 8;
+
 /// What the thread owns.
 pub(super) struct Inbound {
     pub tap: Arc<Tap>,
@@ -45,7 +48,7 @@ impl Inbound {
 
     fn batch(&mut self, frames: &mut Vec<FrameBuf>) -> Result<(), Stalled> {
         let mut tally = Tally::default();
-        fit(frames, frame_max(self.reader.table().parent_mtu));
+        fit(frames, frame_max(self.reader.table().parent_mtu) + INNER_TAGS);
         let received = receive(&self.wire, frames, &mut tally)?;
         let frames = frames.get_mut(..received).unwrap_or_default();
         let table = self.reader.table();
