@@ -9,7 +9,7 @@ use macsecd::ident::{KeyId, MemberId, Sci};
 use macsecd::keyring::{Key, KeyRing};
 use macsecd::mka::{Access, Policy, PortState, Status};
 use macsecd::port::Driver;
-use macsecd::secy::SecyModel;
+use macsecd::secy::{SecyCommand, SecyModel};
 use macsecd::time::Time;
 
 use crate::rng::{Rng, Source};
@@ -41,8 +41,21 @@ pub(crate) enum Refusals {
     /// Those after which the key agreement does without the SAK.
     #[default]
     Keys,
+    /// `Configure` alone.
+    Settings,
     /// Any.
     All,
+}
+
+impl Refusals {
+    pub(crate) fn include(self, command: &SecyCommand) -> bool {
+        match (self, command) {
+            (Self::All, _)
+            | (Self::Keys, SecyCommand::InstallSak(_) | SecyCommand::EnableTx(_))
+            | (Self::Settings, SecyCommand::Configure(_)) => true,
+            (Self::Keys | Self::Settings, _) => false,
+        }
+    }
 }
 
 pub(crate) struct Member {

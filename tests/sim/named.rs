@@ -313,7 +313,7 @@ fn where_nobody_may_serve_nobody_is_secured() {
 
 #[test]
 fn a_data_plane_that_refuses_for_a_while_is_not_given_up() {
-    for refusals in [Refusals::Keys, Refusals::All] {
+    for refusals in [Refusals::Keys, Refusals::Settings, Refusals::All] {
         for station in 0..2 {
             let mut sim = Sim::new(vec![setup(0, 16), setup(1, 200)]);
             let mood = Mood { refusal: 1000, refusals, ..Mood::default() };
@@ -324,6 +324,24 @@ fn a_data_plane_that_refuses_for_a_while_is_not_given_up() {
             sim.heal();
             sim.calm(secs(5));
         }
+    }
+}
+
+/// A SecY that has not said that it protects is not opened.
+#[test]
+fn a_port_stays_closed_while_the_settings_are_refused() {
+    for station in 0..2 {
+        let mut sim = Sim::new(vec![setup(0, 16), setup(1, 200)]);
+        let mood = Mood { refusal: 1000, refusals: Refusals::Settings, ..Mood::default() };
+        sim.act(Action::Mood(station, mood));
+        sim.boot_all();
+        for _ in 0..100 {
+            sim.run(millis(100));
+            assert!(!sim.0.members[station].secy.open);
+        }
+        assert_ne!(sim.state(station), PortState::Secured);
+        sim.heal();
+        sim.calm(secs(5));
     }
 }
 

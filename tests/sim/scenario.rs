@@ -317,7 +317,7 @@ impl Planner<'_> {
     fn unwilling_while(&mut self, at: Duration, station: usize) {
         let mood = Mood {
             refusal: self.rng.pick(&[0, 300, 1000]),
-            refusals: self.rng.pick(&[Refusals::Keys, Refusals::All]),
+            refusals: self.rng.pick(&[Refusals::Keys, Refusals::Settings, Refusals::All]),
             delay: self.rng.pick(&[millis(0), millis(50), secs(1), secs(3)]),
         };
         let end = at + self.rng.span(millis(100), secs(6));
@@ -428,8 +428,24 @@ impl World {
         self.oracles.losses.check()?;
         let after = restless(self);
         ensure(before == after, "calm", || format!("before {before:?}, after {after:?}"))?;
+        self.agree()?;
         let serves = self.members.iter().any(|member| member.policy.may_serve());
         ensure(!serves || self.oracles.losses.due > due, "calm", || "no traffic".to_owned())
+    }
+}
+
+impl World {
+    /// I12: the SecY is as the driver says, but for the moment that a command takes.
+    fn agree(&mut self) -> Result<(), Violation> {
+        let wrong = |world: &Self| -> Vec<_> {
+            let claims = world.members.iter().map(|of| of.secured_with(world.now));
+            let wrong = claims.filter_map(Result::err).filter(|why| why.starts_with("claims"));
+            wrong.collect()
+        };
+        let first = wrong(self);
+        self.run_until(self.now.after(millis(5)))?;
+        let second = wrong(self);
+        ensure(first.is_empty() || first != second, "I12 intent", || second.join(", "))
     }
 }
 

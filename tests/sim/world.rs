@@ -14,7 +14,7 @@ use macsecd::secy::{CommandId, SecyCommand, SecyError};
 use macsecd::time::Time;
 
 use crate::link::Link;
-use crate::member::{Member, Mood, Refusals, Setup};
+use crate::member::{Member, Mood, Setup};
 use crate::oracles::{
     self, Changeover, Channel, Installs, Keys, Losses, Nonces, Recovery, Start, Storms, Talker,
     Violation, ensure,
@@ -374,9 +374,7 @@ impl World {
             return Ok(());
         }
         let Mood { refusal, refusals, delay } = self.members[station].mood;
-        let key_only = matches!(command, SecyCommand::InstallSak(_) | SecyCommand::EnableTx(_));
-        let refusable = key_only || refusals == Refusals::All;
-        let result = if refusable && self.rng.chance(refusal) {
+        let result = if refusals.include(command) && self.rng.chance(refusal) {
             self.tally.refusals += 1;
             self.members[station].was_refused = true;
             Err(SecyError::Refused("it is in the mood".to_owned()))
