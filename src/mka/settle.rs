@@ -206,7 +206,7 @@ impl Kay {
         }
         if self.is_server() {
             self.distribution = None;
-        } else if self.cp.transmits_with().is_some() && !self.server_has_moved() {
+        } else if self.server_receives() {
             // The key before it still carries traffic, and a new MI would end that.
             self.retry_at = Some(now.after(RETRY));
             return false;
@@ -218,12 +218,11 @@ impl Kay {
         true
     }
 
-    /// Tells whether the key server transmits with the newest key, so that the one before is of no
-    /// more use.
-    fn server_has_moved(&self) -> bool {
+    /// Tells whether the key server receives what we send.
+    fn server_receives(&self) -> bool {
         let server = self.elected().and_then(|elected| elected.mi);
         let peer = server.zip(self.principal()).and_then(|(mi, of)| of.peers.get(mi));
-        peer.zip(self.newest).is_some_and(|(peer, ki)| peer.transmits(ki))
+        peer.zip(self.cp.transmits_with()).is_some_and(|(peer, slot)| peer.receives(slot.ki))
     }
 
     /// Asks the data plane again for what it has refused and no other SAK can make good.
