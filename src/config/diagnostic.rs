@@ -84,7 +84,7 @@ codes! {
     InlineCak = "inline-cak",
     /// A CAK comes from nowhere that is known.
     KeySource = "key-source",
-    /// A CAK is to come from where this version cannot get it.
+    /// Something that a later version may do and this one cannot.
     NotInThisVersion = "not-in-this-version",
     /// The file of a key cannot be read, or should not be.
     KeyFile = "key-file",

@@ -14,7 +14,7 @@ use super::{
     values::{self, Tables, Value},
 };
 use crate::ident::{ConfidentialityOffset, KeyServerPriority};
-use crate::profile::{LinkSettings, PROFILES, Profile, ProfileValue, Setting};
+use crate::profile::{DataplaneChoice, LinkSettings, PROFILES, Profile, ProfileValue, Setting};
 
 /// A port of the router that is to be protected.
 #[derive(Debug)]
@@ -202,7 +202,8 @@ fn read_settings(table: &DeTable<'_>, draft: &mut PortDraft, findings: &mut Find
     places
 }
 
-/// Refuses settings that exclude each other, and warns of one that is seldom meant.
+/// Refuses settings that exclude each other or that this version lacks, and warns of one that is
+/// seldom meant.
 fn contradictions(draft: &PortDraft, places: &Places, findings: &mut Findings) {
     let link = &draft.link;
     let place = |keys: &[&str]| {
@@ -233,6 +234,16 @@ fn contradictions(draft: &PortDraft, places: &Places, findings: &mut Findings) {
                 .at(place(&["replay-window", "cipher-suites"]), "too large for an XPN suite")
                 .note("a larger one would make it ambiguous which 64-bit packet number is meant")
                 .help("64 is enough for frames that several queues reorder"),
+        );
+    }
+    if link.dataplane == DataplaneChoice::Kernel {
+        let title = "the kernel data plane is not in this version";
+        findings.push(
+            Diagnostic::error(Code::NotInThisVersion, title)
+                .at(place(&["dataplane"]), "this version protects frames in userspace only")
+                .help(
+                    "write \"userspace\", or \"auto\" for whatever is best in the version that runs",
+                ),
         );
     }
     if link.key_server_priority == KeyServerPriority::NEVER {

@@ -167,7 +167,7 @@ fn every_key_is_taken() {
         interface = "eth1"
         secure-interface = "secure1"
         cipher-suites = ["GcmAes256", "gcm-aes-128"]
-        dataplane = "kernel"
+        dataplane = "userspace"
         include-sci = false
         key-server-priority = 0
         policy = "should-secure"
@@ -192,7 +192,7 @@ fn every_key_is_taken() {
     assert_eq!(config.log_level, config::LogLevel::Debug);
     assert_eq!(port.secure_interface, "secure1");
     assert_eq!(link.cipher_suites, [CipherSuite::GcmAes256, CipherSuite::GcmAes128]);
-    assert_eq!(link.dataplane, config::DataplaneChoice::Kernel);
+    assert_eq!(link.dataplane, config::DataplaneChoice::Userspace);
     assert_eq!((link.include_sci, link.replay_protect), (false, false));
     assert_eq!((link.key_server_priority.0, link.port_id), (0, 65534));
     assert_eq!(link.replay_window, u32::MAX);
