@@ -96,6 +96,8 @@ codes! {
     WeakCak = "weak-cak",
     /// Warning: this end never becomes key server.
     NeverServes = "never-serves",
+    /// Warning: traffic passes in clear while there is no key.
+    ClearAllowed = "clear-allowed",
 }
 
 /// Where a configuration came from, and its text without its secrets.

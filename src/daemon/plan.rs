@@ -207,7 +207,10 @@ mod tests {
     #[test]
     fn the_kernel_data_plane_is_refused_with_what_to_write_instead() {
         let refused = plan(&port("eth1", "dataplane = \"kernel\"", &["01"])).unwrap_err();
-        assert!(refused.contains("test.toml:5:13") && refused.contains("\"userspace\""), "{refused}");
+        assert!(
+            refused.contains("test.toml:5:13") && refused.contains("\"userspace\""),
+            "{refused}"
+        );
         let auto = plan(&port("eth1", "dataplane = \"auto\"", &["01"])).unwrap();
         assert!(auto.ports[0].dataplane_reason().contains("userspace data plane only"));
     }

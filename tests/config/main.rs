@@ -158,7 +158,7 @@ fn three_lines_are_enough() {
 
 #[test]
 fn every_key_is_taken() {
-    let config = good(
+    let parsed = parse(
         r#"
         control-socket = "/run/m.sock"
         control-group = "netops"
@@ -186,6 +186,8 @@ fn every_key_is_taken() {
         cak = 'd0d1d2d3d4d5d6d7d8d9dadbdcdddedf'
         "#,
     );
+    let (config, warnings) = parsed.unwrap_or_else(|error| panic!("{}", error.render(false)));
+    assert_eq!(warnings.iter().map(Diagnostic::code).collect::<Vec<_>>(), [Code::ClearAllowed]);
     let port = config.port("eth1").unwrap();
     let link = &port.link;
     assert_eq!(config.control.group, "netops");
