@@ -6,9 +6,11 @@ use super::{
     Origin, Severity, SystemKeys,
     diagnostic::{Diagnostic, render},
     file,
+    key::is_reference,
     port::{PortDraft, explain},
     port_key::KeyDraft,
     reader::KeyReader,
+    redact::hide,
     top::{ConfigDraft, examine},
 };
 use crate::profile::Word as _;
@@ -141,5 +143,7 @@ fn describe_key(text: &mut String, number: usize, key: &KeyDraft) {
         }
         (None, _) => "CAK not read".to_owned(),
     };
+    let source = source.to_string();
+    let source = if is_reference(&source) { source } else { hide(&source) };
     let _ = writeln!(text, "  key {number}: CKN {ckn}, {cak}, from {source}");
 }

@@ -6,6 +6,8 @@ use annotate_snippets::{
     Annotation, AnnotationKind, Group, Level, Origin, Renderer, Snippet, normalize_untrusted_str,
 };
 
+use super::redact::hide;
+
 /// How bad it is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Severity {
@@ -84,7 +86,7 @@ codes! {
     InlineCak = "inline-cak",
     /// A CAK comes from nowhere that is known.
     KeySource = "key-source",
-    /// A CAK is to come from where this version cannot get it.
+    /// Something that a later version may do and this one cannot.
     NotInThisVersion = "not-in-this-version",
     /// The file of a key cannot be read, or should not be.
     KeyFile = "key-file",
@@ -96,6 +98,8 @@ codes! {
     WeakCak = "weak-cak",
     /// Warning: this end never becomes key server.
     NeverServes = "never-serves",
+    /// Warning: traffic passes in clear while there is no key.
+    ClearAllowed = "clear-allowed",
 }
 
 /// Where a configuration came from, and its text without its secrets.
@@ -284,9 +288,11 @@ fn on_one_line(text: &str, span: &Range<usize>) -> Range<usize> {
     start..start + line.trim_end_matches('\r').len()
 }
 
-/// Quotes a piece of the configuration in a message, cut where it is long.
+/// Quotes a piece of the configuration in a message, cut where it is long. A key that was put into
+/// the wrong place is struck out.
 pub(crate) fn quoted(text: &str) -> String {
     const MOST: usize = 40;
+    let text = hide(text);
     let mut short: String = text.chars().take(MOST).collect();
     if short.len() < text.len() {
         short.push_str("...");

@@ -95,11 +95,13 @@ fn is_credential_name(name: &str) -> bool {
     !matches!(name, "" | "." | "..") && name.len() <= 255 && !name.contains(['/', '\0'])
 }
 
-/// Tells whether the value of `cak` says where the key is, and so may be shown.
+/// Tells whether the value of `cak` says where the key is, and so may be shown. Where nothing but
+/// digits follows, it may as well be the key.
 pub(crate) fn is_reference(value: &str) -> bool {
     SCHEMES.iter().chain(&LATER).any(|scheme| {
         let rest = value.strip_prefix(scheme).and_then(|rest| rest.strip_prefix(':'));
         rest.is_some_and(|rest| {
+            let rest = rest.trim_start_matches('/');
             let rest = rest.split(['"', '\'', ' ', '\n']).next().unwrap_or_default();
             !rest.bytes().all(|octet| octet.is_ascii_hexdigit())
         })

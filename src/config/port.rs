@@ -14,7 +14,9 @@ use super::{
     values::{self, Tables, Value},
 };
 use crate::ident::{ConfidentialityOffset, KeyServerPriority};
-use crate::profile::{LinkSettings, PROFILES, Profile, ProfileValue, Setting};
+use crate::profile::{
+    DataplaneChoice, LinkSettings, PROFILES, Profile, ProfileValue, SecurePolicy, Setting,
+};
 
 /// A port of the router that is to be protected.
 #[derive(Debug)]
@@ -161,6 +163,7 @@ pub(crate) fn read_port(
     let sound = findings.errors() == before;
     if sound {
         contradictions(&draft, &places, findings);
+        cautions(&draft, &places, findings);
     }
     let link = sound.then_some(&draft.link);
     draft.keys = match table.get("key") {
@@ -202,7 +205,7 @@ fn read_settings(table: &DeTable<'_>, draft: &mut PortDraft, findings: &mut Find
     places
 }
 
-/// Refuses settings that exclude each other, and warns of one that is seldom meant.
+/// Refuses settings that exclude each other or that this version lacks.
 fn contradictions(draft: &PortDraft, places: &Places, findings: &mut Findings) {
     let link = &draft.link;
     let place = |keys: &[&str]| {
@@ -235,11 +238,35 @@ fn contradictions(draft: &PortDraft, places: &Places, findings: &mut Findings) {
                 .help("64 is enough for frames that several queues reorder"),
         );
     }
-    if link.key_server_priority == KeyServerPriority::NEVER {
+    if link.dataplane == DataplaneChoice::Kernel {
+        let title = "the kernel data plane is not in this version";
+        findings.push(
+            Diagnostic::error(Code::NotInThisVersion, title)
+                .at(place(&["dataplane"]), "this version protects frames in userspace only")
+                .help(
+                    "write \"userspace\", or \"auto\" for whatever is best in the version that runs",
+                ),
+        );
+    }
+}
+
+/// Warns of settings that are right and seldom meant.
+fn cautions(draft: &PortDraft, places: &Places, findings: &mut Findings) {
+    let place = |key: &str| places.get(key).unwrap_or(&draft.header).clone();
+    if draft.link.key_server_priority == KeyServerPriority::NEVER {
         findings.push(
             Diagnostic::warning(Code::NeverServes, "this end never becomes key server")
-                .at(place(&["key-server-priority"]), "255 is for a system that is not to serve")
+                .at(place("key-server-priority"), "255 is for a system that is not to serve")
                 .help("if the far end has 255 too there is no key; 254 still lets it serve first"),
+        );
+    }
+    if draft.link.policy == SecurePolicy::ShouldSecure {
+        let title = "traffic passes in clear while there is no key";
+        findings.push(
+            Diagnostic::warning(Code::ClearAllowed, title)
+                .at(place("policy"), "nothing waits for a key")
+                .note("whoever keeps the two ends from agreeing on a key can read the traffic")
+                .help("write \"must-secure\" as soon as both ends are known to get a key"),
         );
     }
 }

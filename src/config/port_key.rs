@@ -8,9 +8,10 @@ use zeroize::Zeroizing;
 
 use super::{
     diagnostic::{Code, Diagnostic, Findings},
-    key::{CakFault, HexFault, KeySource, SourceFault, decode_hex, fit_cak, key_id},
+    key::{CakFault, HexFault, KeySource, SourceFault, decode_hex, fit_cak, is_reference, key_id},
     keys::{Place, check_keys},
     port::Context,
+    redact::hide,
     values::{self, Value},
 };
 use crate::crypto::Cak;
@@ -166,9 +167,11 @@ fn read_octets(
     }
     let Some(reader) = context.reader else { return Ok(None) };
     let text = reader.read(source).map_err(|error| {
+        let show =
+            |text: String| if is_reference(&source.to_string()) { text } else { hide(&text) };
         Diagnostic::error(Code::KeyFile, "this key cannot be used")
-            .at(value.span(), error.to_string())
-            .help(error.advice())
+            .at(value.span(), show(error.to_string()))
+            .help(show(error.advice()))
     })?;
     decode_hex(text.trim_ascii_end()).map(Some).map_err(|fault| {
         let label = format!("in what was read from there, {}", in_words(fault));

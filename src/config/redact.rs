@@ -43,6 +43,12 @@ fn stands_alone(line: &str) -> bool {
         || Place::ALL.iter().any(|place| place.keys().contains(&first))
 }
 
+/// Strikes out what looks like a key in a piece of a configuration that a message is to hold.
+pub(crate) fn hide(text: &str) -> String {
+    let hide_line = |line: &str| strike(line, &runs(line));
+    text.split_inclusive('\n').map(hide_line).collect()
+}
+
 /// Replaces each character in the ranges, which are in order, by as many stars as it has octets.
 fn strike(text: &str, secret: &[Range<usize>]) -> String {
     let keeps = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | ',' | ']' | '}');
@@ -199,6 +205,7 @@ mod tests {
             assert_eq!(shown(kept), kept);
         }
         assert_eq!(shown("cak = \"file:0011\"\n"), "cak = \"*********\"\n");
+        assert_eq!(shown("cak = \"file:/0011\"\n"), "cak = \"**********\"\n");
     }
 
     #[test]
@@ -215,6 +222,14 @@ mod tests {
     fn a_key_whose_line_was_broken_is_struck_out_to_its_end() {
         assert_eq!(shown("cak = \"00\n11\"\nckn = \"aa\"\n"), "cak = \"**\n**\"\nckn = \"aa\"\n");
         assert_eq!(shown("cak = \"00\n\n11\"\n[port]\n"), "cak = \"**\n\n**\"\n[port]\n");
+    }
+
+    #[test]
+    fn a_message_holds_no_key_and_keeps_the_rest() {
+        assert_eq!(hide("0011223344556677"), "****************");
+        assert_eq!(hide("eth1\n00112233"), "eth1\n********");
+        assert_eq!(hide("link.0011223344556677 x"), "link.**************** x");
+        assert_eq!(hide("azure-expressroute 0011"), "azure-expressroute 0011");
     }
 
     #[test]

@@ -169,7 +169,8 @@ where
 {
     let Some(integer) = value.get_ref().as_integer() else {
         let error = wrong_type(key, "a whole number", value);
-        let text = value.get_ref().as_str().filter(|text| text.parse::<i64>().is_ok());
+        // A key may have no letter among its digits, and has more of them than any number here.
+        let text = value.get_ref().as_str().filter(|text| text.parse::<u32>().is_ok());
         return Err(match text {
             Some(text) => error.help(format!("write it without quotes: `{key} = {text}`")),
             None => error,

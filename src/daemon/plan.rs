@@ -75,13 +75,6 @@ impl Plan {
 
 impl PortPlan {
     fn new(mut config: PortConfig) -> Result<Self, String> {
-        if config.link.dataplane == DataplaneChoice::Kernel {
-            return Err(format!(
-                "port {}: dataplane = \"kernel\" is not in this version; write \"userspace\", or \
-                 \"auto\" for whatever a later version does best",
-                config.interface
-            ));
-        }
         let keys = std::mem::take(&mut config.keys);
         let keys = keys.into_iter().map(|key| Arc::new(Key { ckn: key.ckn, cak: key.cak }));
         let keys = KeyRing::new(keys.collect())
@@ -214,7 +207,10 @@ mod tests {
     #[test]
     fn the_kernel_data_plane_is_refused_with_what_to_write_instead() {
         let refused = plan(&port("eth1", "dataplane = \"kernel\"", &["01"])).unwrap_err();
-        assert!(refused.contains("port eth1") && refused.contains("\"userspace\""), "{refused}");
+        assert!(
+            refused.contains("test.toml:5:13") && refused.contains("\"userspace\""),
+            "{refused}"
+        );
         let auto = plan(&port("eth1", "dataplane = \"auto\"", &["01"])).unwrap();
         assert!(auto.ports[0].dataplane_reason().contains("userspace data plane only"));
     }

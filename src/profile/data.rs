@@ -44,7 +44,7 @@ pub static DEFAULTS: &[ProfileValue] = &[
     ),
     chosen(
         Setting::Dataplane(DataplaneChoice::Auto),
-        "the kernel is used where it has MACsec, and is not needed where it has not",
+        "whatever is best in the version that runs; in this one it is userspace, on any kernel",
     ),
     chosen(
         Setting::IncludeSci(true),

@@ -7,9 +7,9 @@ use crate::ident::{CipherSuite, ConfidentialityOffset, KeyServerPriority};
 /// Who protects the frames.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum DataplaneChoice {
-    /// The kernel where it has MACsec, else the daemon.
+    /// Whichever is best in this version: the daemon.
     Auto,
-    /// The kernel, or nobody.
+    /// The kernel, or nobody; this version refuses it.
     Kernel,
     /// The daemon.
     Userspace,

@@ -158,7 +158,7 @@ fn three_lines_are_enough() {
 
 #[test]
 fn every_key_is_taken() {
-    let config = good(
+    let parsed = parse(
         r#"
         control-socket = "/run/m.sock"
         control-group = "netops"
@@ -167,7 +167,7 @@ fn every_key_is_taken() {
         interface = "eth1"
         secure-interface = "secure1"
         cipher-suites = ["GcmAes256", "gcm-aes-128"]
-        dataplane = "kernel"
+        dataplane = "userspace"
         include-sci = false
         key-server-priority = 0
         policy = "should-secure"
@@ -186,13 +186,15 @@ fn every_key_is_taken() {
         cak = 'd0d1d2d3d4d5d6d7d8d9dadbdcdddedf'
         "#,
     );
+    let (config, warnings) = parsed.unwrap_or_else(|error| panic!("{}", error.render(false)));
+    assert_eq!(warnings.iter().map(Diagnostic::code).collect::<Vec<_>>(), [Code::ClearAllowed]);
     let port = config.port("eth1").unwrap();
     let link = &port.link;
     assert_eq!(config.control.group, "netops");
     assert_eq!(config.log_level, config::LogLevel::Debug);
     assert_eq!(port.secure_interface, "secure1");
     assert_eq!(link.cipher_suites, [CipherSuite::GcmAes256, CipherSuite::GcmAes128]);
-    assert_eq!(link.dataplane, config::DataplaneChoice::Kernel);
+    assert_eq!(link.dataplane, config::DataplaneChoice::Userspace);
     assert_eq!((link.include_sci, link.replay_protect), (false, false));
     assert_eq!((link.key_server_priority.0, link.port_id), (0, 65534));
     assert_eq!(link.replay_window, u32::MAX);
@@ -326,4 +328,67 @@ proptest! {
             prop_assert!(!said.contains(digits), "{said}");
         }
     }
+
+    /// The same for a key that was put where it does not belong, in any way that is refused.
+    #[test]
+    fn no_message_shows_a_key_that_stands_in_a_wrong_place(
+        place in 0..WRONG_PLACES.len(),
+        before in "(\\[\\[port\\]\\]\n|[x\"'=\n ]{0,2})",
+        len in prop_oneof![Just(64_usize), Just(32), Just(30), Just(16)],
+        digits in prop_oneof![Just("c9e1d2b3a4f59687"), Just("9135790246813579")],
+        colons in any::<bool>(),
+    ) {
+        let secret = &digits.repeat(4)[..len];
+        let pairs: Vec<_> = secret.as_bytes().chunks(2).map(|two| str::from_utf8(two).unwrap()).collect();
+        let written = if colons { pairs.join(":") } else { secret.to_owned() };
+        let text = before + &WRONG_PLACES[place].replace("KEY", &written);
+        let options =
+            config::check::CheckOptions { read_keys: false, explain: true, color: false };
+        let path = Path::new("m.toml");
+        let checked = config::check::check_text(&text, path, 0o600, None, options).text;
+        let said = match parse(&text) {
+            Ok((_, warnings)) => config::render(&warnings, false),
+            Err(error) => format!("{error:?}{error}{}", error.render(false)),
+        };
+        let said = said + &checked;
+        for shown in [&secret[..8], &pairs[..4].join(":")] {
+            prop_assert!(!said.contains(shown), "{said}");
+        }
+    }
 }
+
+/// Lines into which a key may have been pasted by mistake, and which do not take it.
+const WRONG_PLACES: &[&str] = &[
+    "[[port]]\ninterface = \"KEY\"\n",
+    "[[port]]\ninterface = KEY\n",
+    "[[port]]\ninterface = \"\"\"\nKEY\"\"\"\n",
+    "[[port]]\ninterface = \"eth1\"\nsecure-interface = \"KEY\"\n",
+    "[[port]]\ninterface = \"eth1\"\nprofile = \"KEY\"\n",
+    "[[port]]\ninterface = \"eth1\"\nprofile = 'linux-peer KEY'\n",
+    "[[port]]\ninterface = \"eth1\"\npolicy = \"KEY\"\n",
+    "[[port]]\ninterface = \"eth1\"\ndataplane = \"KEY\"\n",
+    "[[port]]\ninterface = \"eth1\"\ncipher-suites = [\"KEY\"]\n",
+    "[[port]]\ninterface = \"eth1\"\ncipher-suites = \"KEY\"\n",
+    "[[port]]\ninterface = \"eth1\"\ninclude-sci = \"KEY\"\n",
+    "[[port]]\ninterface = \"eth1\"\nreplay-window = \"KEY\"\n",
+    "[[port]]\ninterface = \"eth1\"\nreplay-window = KEY\n",
+    "[[port]]\ninterface = \"eth1\"\n\"KEY\" = 1\n",
+    "[[port]]\ninterface = \"eth1\"\nKEY = 1\n",
+    "[[port]]\ninterface = \"eth1\"\nKEY = \"KEY\"\n",
+    "[[port]]\ninterface = \"eth1\"\nKEY\n",
+    "[[port]]\ninterface = \"eth1\"\n[[port.key]]\nckn = \"01\"\ncak = \"file:KEY\"\n",
+    "[[port]]\ninterface = \"eth1\"\n[[port.key]]\nckn = \"01\"\ncak = \"file:/KEY\"\n",
+    "[[port]]\ninterface = \"eth1\"\n[[port.key]]\nckn = \"01\"\ncak = \"credential:KEY\"\n",
+    "[[port]]\ninterface = \"eth1\"\n[[port.key]]\nckn = \"01\"\n\"KEY\" = \"file:/keys/a\"\n",
+    "[[port]]\ninterface = \"eth1\"\n[[port.key]]\nckn = \"01\"\nKEY = \"\"\n",
+    "control-socket = \"KEY\"\n",
+    "control-group = \"/KEY\"\n",
+    "log-level = \"KEY\"\n",
+    "log-level = KEY\n",
+    "\"KEY\" = \"info\"\n",
+    "KEY = \"info\"\n",
+    "[KEY]\n",
+    "[\"KEY\"]\nx = 1\n",
+    "[[KEY]]\n",
+    "KEY",
+];

@@ -97,7 +97,9 @@ fn the_kernel_data_plane_is_refused_with_a_reason() {
     router.write("macsecd.toml", &Config::new(SUITE).with("dataplane = \"kernel\"").text());
     let (code, said) = refused(&router);
     assert_eq!(code, Some(78));
-    assert!(said.contains("not in this version"), "{said}");
+    for part in ["macsecd.toml:5:13", "dataplane = \"kernel\"", "not in this version"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
 }
 
 #[test]
