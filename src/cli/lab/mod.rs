@@ -12,6 +12,10 @@ mod pair;
 mod ping;
 mod watcher;
 
+// Public for the tests of the data plane and of whole daemons.
+#[doc(hidden)]
+pub use namespace::Namespace;
+
 use super::{ExitCode, Failure, Screen};
 use crate::ident::CipherSuite;
 

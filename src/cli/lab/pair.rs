@@ -45,7 +45,9 @@ impl Pair {
     /// Starts both daemons on a cable whose left end is down, and returns when both are ready.
     pub(super) fn start(folder: &Path, suite: CipherSuite) -> Result<Self> {
         let (left, right) = (Namespace::new()?, Namespace::new()?);
-        left.cable((PARENT, [2, 0, 0, 0, 0, 1]), &right, (PARENT, [2, 0, 0, 0, 0, 2]))?;
+        left.cable(PARENT, &right, PARENT)?;
+        left.set_address(PARENT, [2, 0, 0, 0, 0, 1])?;
+        right.set_address(PARENT, [2, 0, 0, 0, 0, 2])?;
         let watcher = Watcher::start(&left, PARENT)?;
         right.up(PARENT)?;
         let key = write_key(folder, suite)?;
