@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail};
 
 use super::DemoArgs;
-use super::pair::{Folder, PARENT, Pair, RIGHT};
+use super::pair::{PARENT, Pair, RIGHT};
 use super::ping::{Count, Pinger};
 use super::watcher::Tally;
 use crate::cli::{ExitCode, Screen, render};
@@ -28,13 +28,12 @@ struct Seen {
 /// Runs the demonstration and prints what it saw; the last line is for scripts.
 pub(super) fn run(args: &DemoArgs, screen: &mut Screen<'_>) -> Result<ExitCode> {
     let suite = args.suite.name().to_ascii_lowercase();
-    let folder = Folder::new()?;
     let mut seen = Seen::default();
     screen.print(&format!(
         "Two routers, each a network namespace with a macsecd of its own, and a cable: {suite}\n"
     ))?;
     for run in 1..=args.runs {
-        let pair = Pair::start(folder.path(), args.suite)?;
+        let pair = Pair::start(args.suite)?;
         let mut pinger = Pinger::new(pair.left(), RIGHT)?;
         let plugged = pair.plug_in()?;
         let through = pinger.until_answered(Duration::from_secs(20))?;

@@ -1,9 +1,9 @@
 //! `macsecctl lab`: the product on one machine, without hardware and without a trace.
 //!
 //! A lab is a set of namespaces of its own: network, so that no interface of the machine is
-//! touched; processes, so that everything dies with it; users, where it is not run by root. The
-//! command starts itself again inside them and keeps the far end of a pipe: when it goes, however
-//! it goes, the lab goes too.
+//! touched; processes, so that everything dies with it; mounts, so that its files do too; users,
+//! where it is not run by root. The command starts itself again inside them and keeps the far end
+//! of a pipe: when it goes, however it goes, the lab goes too.
 
 mod demo;
 mod enter;
