@@ -1,5 +1,6 @@
 //! ICMP echo, fast enough for a flood and exact enough to count every loss.
 
+use std::collections::BTreeSet;
 use std::io::{self, Read};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::{Duration, Instant};
@@ -11,7 +12,7 @@ use super::namespace::Namespace;
 
 /// How many echoes may be under way at once: enough to keep both encryptors busy, and few enough
 /// that no socket's buffer overflows and looks like a loss.
-const WINDOW: u32 = 32;
+const WINDOW: usize = 32;
 
 /// What an echo carries: with its headers it is 1000 octets of Ethernet frame.
 const PAYLOAD: usize = 958;
@@ -32,7 +33,7 @@ pub(super) struct Count {
     /// Requests sent.
     pub(super) sent: u32,
     /// Requests never answered.
-    pub(super) lost: u32,
+    pub(super) lost: usize,
 }
 
 impl Pinger {
@@ -62,30 +63,29 @@ impl Pinger {
     }
 
     /// Sends as fast as answers come, until `enough` says so of the number sent.
+    ///
+    /// A request without an answer keeps its place in the window. Once the window holds nothing
+    /// else, the flood ends early: what is in it is lost.
     pub(super) fn flood(&mut self, mut enough: impl FnMut(u32) -> bool) -> Result<Count> {
         self.drain()?;
-        let first = self.next;
-        let (mut answered, mut last) = (0, Instant::now());
+        let (mut sent, mut last) = (0, Instant::now());
+        let mut waiting = BTreeSet::new();
         loop {
-            let sent = self.next.wrapping_sub(first);
             let done = enough(sent);
-            if !done && sent.wrapping_sub(answered) < WINDOW {
-                self.send().context("sending a ping")?;
+            let lost = waiting.len();
+            if done && lost == 0 {
+                return Ok(Count { sent, lost });
+            }
+            if !done && lost < WINDOW {
+                waiting.insert(self.send().context("sending a ping")?);
+                sent += 1;
                 continue;
             }
-            if done && answered >= sent {
-                return Ok(Count { sent, lost: 0 });
-            }
             match self.receive()? {
-                Some(number) if number.wrapping_sub(first) < sent => {
-                    answered += 1;
-                    last = Instant::now();
-                }
-                Some(_) => {}
-                None if last.elapsed() < PATIENCE => {}
-                None if done => return Ok(Count { sent, lost: sent - answered }),
-                // The window is full of losses: what is outstanding is lost, and the flood ends.
-                None => return Ok(Count { sent, lost: sent - answered }),
+                Some(number) if waiting.remove(&number) => last = Instant::now(),
+                None if last.elapsed() >= PATIENCE => return Ok(Count { sent, lost }),
+                // An answer that came twice or too late, or none yet.
+                Some(_) | None => {}
             }
         }
     }
@@ -95,10 +95,12 @@ impl Pinger {
         Ok(())
     }
 
-    fn send(&mut self) -> io::Result<()> {
-        self.socket.send_to(&echo_request(self.next), &self.to.into())?;
-        self.next = self.next.wrapping_add(1);
-        Ok(())
+    /// Sends a request and returns its number.
+    fn send(&mut self) -> io::Result<u32> {
+        let number = self.next;
+        self.socket.send_to(&echo_request(number), &self.to.into())?;
+        self.next = number.wrapping_add(1);
+        Ok(number)
     }
 
     /// The number of the next answer; `None` where none comes within a millisecond.
@@ -171,6 +173,19 @@ mod tests {
         // RFC 1071 section 3.
         let example = [0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7];
         assert_eq!(checksum(&example), !0xddf2);
+    }
+
+    /// A machine that stops answering: every request in the window counts, and no more are sent.
+    #[test]
+    fn a_flood_into_the_void_ends_and_counts_its_window_as_lost() {
+        let namespace = Namespace::new().unwrap();
+        let mut pinger = Pinger::new(&namespace, Ipv4Addr::LOCALHOST).unwrap();
+        let answered = pinger.flood(|sent| sent >= 100).unwrap();
+        assert_eq!(answered, Count { sent: 100, lost: 0 });
+
+        namespace.set("net/ipv4/icmp_echo_ignore_all", "1").unwrap();
+        let unanswered = pinger.flood(|sent| sent >= 100).unwrap();
+        assert_eq!(unanswered, Count { sent: 32, lost: 32 });
     }
 
     #[test]
