@@ -9,7 +9,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use super::DemoArgs;
 use super::pair::{PARENT, Pair, RIGHT};
 use super::ping::{Count, Pinger};
-use super::watcher::Tally;
+use super::watcher::{Tally, Watcher};
 use crate::cli::{ExitCode, Screen, render};
 use crate::control::{Document, PortState};
 
@@ -34,7 +34,8 @@ pub(super) fn run(args: &DemoArgs, screen: &mut Screen<'_>) -> Result<ExitCode> 
     ))?;
     for run in 1..=args.runs {
         let pair = Pair::start(args.suite)?;
-        let mut pinger = Pinger::new(pair.left(), RIGHT)?;
+        let watcher = Watcher::new(pair.left(), PARENT)?;
+        let mut pinger = Pinger::new(pair.left(), RIGHT, watcher)?;
         let plugged = pair.plug_in()?;
         let through = pinger.until_answered(Duration::from_secs(20))?;
         let millis = through.duration_since(plugged).as_secs_f64() * 1000.0;
@@ -44,7 +45,8 @@ pub(super) fn run(args: &DemoArgs, screen: &mut Screen<'_>) -> Result<ExitCode> 
         if run == args.runs {
             show(&pair, &mut pinger, args, &mut seen, screen)?;
         }
-        seen.wire.add(&pair.stop()?);
+        pair.stop()?;
+        seen.wire.add(&pinger.finish()?);
     }
     conclude(&suite, &seen, screen)
 }

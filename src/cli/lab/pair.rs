@@ -13,7 +13,6 @@ use nix::unistd::Pid;
 
 use super::enter::FOLDER;
 use super::namespace::Namespace;
-use super::watcher::{Tally, Watcher};
 use crate::control::{Client, Document};
 use crate::ident::CipherSuite;
 
@@ -35,7 +34,6 @@ struct Router {
 pub(super) struct Pair {
     left: Router,
     right: Router,
-    watcher: Option<Watcher>,
 }
 
 /// Where the two of them are.
@@ -49,12 +47,11 @@ impl Pair {
         left.cable(PARENT, &right, PARENT)?;
         left.set_address(PARENT, [2, 0, 0, 0, 0, 1])?;
         right.set_address(PARENT, [2, 0, 0, 0, 0, 2])?;
-        let watcher = Watcher::start(&left, PARENT)?;
         right.up(PARENT)?;
         let key = write_key(suite)?;
         let left = Router::start(left, "left", &config(suite, 16, &key))?;
         let right = Router::start(right, "right", &config(suite, 200, &key))?;
-        let pair = Self { left, right, watcher: Some(watcher) };
+        let pair = Self { left, right };
         for (router, address) in [(&pair.left, LEFT), (&pair.right, RIGHT)] {
             router.wait("its control socket answers", |port| !port.status.ports.is_empty())?;
             router.ready()?;
@@ -67,7 +64,7 @@ impl Pair {
         Ok(pair)
     }
 
-    /// The namespace that pings start from.
+    /// The namespace that pings start from, whose end of the cable is down at first.
     pub(super) fn left(&self) -> &Namespace {
         &self.left.namespace
     }
@@ -95,12 +92,10 @@ impl Pair {
         Ok(Client::connect(&self.left.socket)?.rekey(PARENT)?)
     }
 
-    /// Stops both daemons, and tells what has crossed the cable.
-    pub(super) fn stop(mut self) -> Result<Tally> {
-        let tally = self.watcher.take().map(Watcher::finish).transpose()?;
+    /// Stops both daemons.
+    pub(super) fn stop(mut self) -> Result<()> {
         self.left.stop()?;
-        self.right.stop()?;
-        Ok(tally.unwrap_or_default())
+        self.right.stop()
     }
 }
 
