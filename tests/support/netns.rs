@@ -23,9 +23,11 @@ pub struct Namespace(lab::Namespace);
 impl Namespace {
     /// Makes one.
     pub fn new() -> Self {
-        Self(lab::Namespace::new().expect(
-            "this test makes network namespaces: run it as root, or under `unshare -Ur`",
-        ))
+        Self(
+            lab::Namespace::new().expect(
+                "this test makes network namespaces: run it as root, or under `unshare -Ur`",
+            ),
+        )
     }
 
     /// Runs `work` in a thread inside the namespace. Sockets and taps it opens stay inside.

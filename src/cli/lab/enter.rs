@@ -29,8 +29,7 @@ const HINT: &str = "the lab needs namespaces of its own: run it as root, or allo
 /// Where the machine allows no such namespaces: it says what would.
 pub(super) fn enter() -> Result<ExitCode> {
     let (user, group) = (geteuid(), getegid());
-    let mut flags =
-        CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWNS;
+    let mut flags = CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWNS;
     if !user.is_root() {
         flags |= CloneFlags::CLONE_NEWUSER;
     }
