@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::thread;
 use std::time::Duration;
 
+use macsecd::cli::lab;
 use macsecd::dataplane::{Dataplane, UserspaceDataplane, UserspaceSettings};
 use macsecd::ident::{CipherSuite, ConfidentialityOffset, PacketNumber};
 use macsecd::secy::{SecyCommand, SecyError, SecySettings, Validate};

@@ -9,7 +9,7 @@ mod change;
 mod check;
 mod exit;
 mod keygen;
-mod lab;
+pub mod lab;
 mod profile;
 pub mod render;
 mod screen;

@@ -4,6 +4,7 @@ use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
 use std::net::{Ipv4Addr, UdpSocket};
 
 use super::*;
+use crate::cli::lab;
 
 #[path = "../../tests/support/netns.rs"]
 mod netns;

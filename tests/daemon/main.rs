@@ -18,3 +18,5 @@ mod reload;
 mod rig;
 mod suites;
 mod traffic;
+
+use macsecd::cli::lab;

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail};
 
 use super::DemoArgs;
-use super::pair::{Folder, PARENT, Pair, RIGHT};
+use super::pair::{PARENT, Pair, RIGHT};
 use super::ping::{Count, Pinger};
-use super::watcher::Tally;
+use super::watcher::{Tally, Watcher};
 use crate::cli::{ExitCode, Screen, render};
 use crate::control::{Document, PortState};
 
@@ -28,14 +28,14 @@ struct Seen {
 /// Runs the demonstration and prints what it saw; the last line is for scripts.
 pub(super) fn run(args: &DemoArgs, screen: &mut Screen<'_>) -> Result<ExitCode> {
     let suite = args.suite.name().to_ascii_lowercase();
-    let folder = Folder::new()?;
     let mut seen = Seen::default();
     screen.print(&format!(
         "Two routers, each a network namespace with a macsecd of its own, and a cable: {suite}\n"
     ))?;
     for run in 1..=args.runs {
-        let pair = Pair::start(folder.path(), args.suite)?;
-        let mut pinger = Pinger::new(pair.left(), RIGHT)?;
+        let pair = Pair::start(args.suite)?;
+        let watcher = Watcher::new(pair.left(), PARENT)?;
+        let mut pinger = Pinger::new(pair.left(), RIGHT, watcher)?;
         let plugged = pair.plug_in()?;
         let through = pinger.until_answered(Duration::from_secs(20))?;
         let millis = through.duration_since(plugged).as_secs_f64() * 1000.0;
@@ -45,7 +45,8 @@ pub(super) fn run(args: &DemoArgs, screen: &mut Screen<'_>) -> Result<ExitCode> 
         if run == args.runs {
             show(&pair, &mut pinger, args, &mut seen, screen)?;
         }
-        seen.wire.add(&pair.stop()?);
+        pair.stop()?;
+        seen.wire.add(&pinger.finish()?);
     }
     conclude(&suite, &seen, screen)
 }

@@ -1,7 +1,7 @@
 //! Two routers and the cable between them.
 
 use std::net::Ipv4Addr;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -11,8 +11,8 @@ use anyhow::{Context, Result, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use super::enter::FOLDER;
 use super::namespace::Namespace;
-use super::watcher::{Tally, Watcher};
 use crate::control::{Client, Document};
 use crate::ident::CipherSuite;
 
@@ -34,7 +34,6 @@ struct Router {
 pub(super) struct Pair {
     left: Router,
     right: Router,
-    watcher: Option<Watcher>,
 }
 
 /// Where the two of them are.
@@ -43,15 +42,16 @@ pub(super) const RIGHT: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
 
 impl Pair {
     /// Starts both daemons on a cable whose left end is down, and returns when both are ready.
-    pub(super) fn start(folder: &Path, suite: CipherSuite) -> Result<Self> {
+    pub(super) fn start(suite: CipherSuite) -> Result<Self> {
         let (left, right) = (Namespace::new()?, Namespace::new()?);
-        left.cable((PARENT, [2, 0, 0, 0, 0, 1]), &right, (PARENT, [2, 0, 0, 0, 0, 2]))?;
-        let watcher = Watcher::start(&left, PARENT)?;
+        left.cable(PARENT, &right, PARENT)?;
+        left.set_address(PARENT, [2, 0, 0, 0, 0, 1])?;
+        right.set_address(PARENT, [2, 0, 0, 0, 0, 2])?;
         right.up(PARENT)?;
-        let key = write_key(folder, suite)?;
-        let left = Router::start(left, folder, "left", &config(suite, 16, &key))?;
-        let right = Router::start(right, folder, "right", &config(suite, 200, &key))?;
-        let pair = Self { left, right, watcher: Some(watcher) };
+        let key = write_key(suite)?;
+        let left = Router::start(left, "left", &config(suite, 16, &key))?;
+        let right = Router::start(right, "right", &config(suite, 200, &key))?;
+        let pair = Self { left, right };
         for (router, address) in [(&pair.left, LEFT), (&pair.right, RIGHT)] {
             router.wait("its control socket answers", |port| !port.status.ports.is_empty())?;
             router.ready()?;
@@ -64,7 +64,7 @@ impl Pair {
         Ok(pair)
     }
 
-    /// The namespace that pings start from.
+    /// The namespace that pings start from, whose end of the cable is down at first.
     pub(super) fn left(&self) -> &Namespace {
         &self.left.namespace
     }
@@ -92,17 +92,16 @@ impl Pair {
         Ok(Client::connect(&self.left.socket)?.rekey(PARENT)?)
     }
 
-    /// Stops both daemons, and tells what has crossed the cable.
-    pub(super) fn stop(mut self) -> Result<Tally> {
-        let tally = self.watcher.take().map(Watcher::finish).transpose()?;
+    /// Stops both daemons.
+    pub(super) fn stop(mut self) -> Result<()> {
         self.left.stop()?;
-        self.right.stop()?;
-        Ok(tally.unwrap_or_default())
+        self.right.stop()
     }
 }
 
 impl Router {
-    fn start(namespace: Namespace, folder: &Path, name: &str, config: &str) -> Result<Self> {
+    fn start(namespace: Namespace, name: &str, config: &str) -> Result<Self> {
+        let folder = Path::new(FOLDER);
         let (file, socket) =
             (folder.join(format!("{name}.toml")), folder.join(format!("{name}.sock")));
         write_private(&file, config)?;
@@ -208,11 +207,11 @@ cak = "file:{key}"
 }
 
 /// Draws a CAK for both ends.
-fn write_key(folder: &Path, suite: CipherSuite) -> Result<PathBuf> {
+fn write_key(suite: CipherSuite) -> Result<PathBuf> {
     let mut cak = zeroize::Zeroizing::new(vec![0; suite.sak_len()]);
     aws_lc_rs::rand::fill(&mut cak).ok().context("drawing a key")?;
     let digits: String = cak.iter().map(|octet| format!("{octet:02x}")).collect();
-    let file = folder.join("lab.cak");
+    let file = Path::new(FOLDER).join("lab.cak");
     write_private(&file, &zeroize::Zeroizing::new(digits))?;
     Ok(file)
 }
@@ -227,31 +226,4 @@ fn write_private(path: &Path, content: &str) -> Result<()> {
         .open(path)
         .with_context(|| format!("creating {}", path.display()))?;
     file.write_all(content.as_bytes()).with_context(|| format!("writing {}", path.display()))
-}
-
-/// A folder that only we can read, removed when this goes.
-pub(super) struct Folder(PathBuf);
-
-impl Folder {
-    pub(super) fn new() -> Result<Self> {
-        let mut suffix = [0; 6];
-        aws_lc_rs::rand::fill(&mut suffix).ok().context("drawing a name")?;
-        let suffix: String = suffix.iter().map(|octet| format!("{octet:02x}")).collect();
-        let path = std::env::temp_dir().join(format!("macsecd-lab-{suffix}"));
-        fs::DirBuilder::new()
-            .mode(0o700)
-            .create(&path)
-            .with_context(|| format!("creating {}", path.display()))?;
-        Ok(Self(path))
-    }
-
-    pub(super) fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
 }

@@ -1,13 +1,9 @@
 //! What crosses a cable, by EtherType.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::{fmt, io};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 
 use super::namespace::Namespace;
 use crate::sys::PacketSocket;
@@ -47,52 +43,46 @@ impl fmt::Display for Tally {
     }
 }
 
-/// Watches one end of a cable, both directions, until it is asked.
+/// Watches one end of a cable, both directions.
+///
+/// It has no thread, which on a busy machine could fall behind. Whoever sends over the cable has it
+/// count between one frame and the next, and so never gets further ahead than its own window.
 pub(super) struct Watcher {
-    stop: Arc<AtomicBool>,
-    thread: JoinHandle<Result<Tally>>,
+    socket: PacketSocket,
+    tally: Tally,
 }
 
 impl Watcher {
-    /// Starts before the cable is up, so that nothing is missed.
-    pub(super) fn start(namespace: &Namespace, interface: &str) -> Result<Self> {
+    /// Starts to watch. Before the cable is up, so that nothing is missed.
+    pub(super) fn new(namespace: &Namespace, interface: &str) -> Result<Self> {
         let index = namespace.index(interface)?;
         let socket = namespace
             .run(|| PacketSocket::observer(index).context("opening a socket to watch the cable"))?;
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
-        let thread = thread::spawn(move || watch(&socket, &stopped));
-        Ok(Self { stop, thread })
+        Ok(Self { socket, tally: Tally::default() })
     }
 
-    /// Stops and tells what was seen.
-    pub(super) fn finish(self) -> Result<Tally> {
-        self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().map_err(|_| anyhow!("the watcher panicked"))?
-    }
-}
-
-fn watch(socket: &PacketSocket, stop: &AtomicBool) -> Result<Tally> {
-    let mut tally = Tally::default();
-    let mut frame = vec![0; 1 << 16];
-    loop {
-        match socket.recv(&mut frame) {
-            Ok(length) => {
-                if let Some(&[high, low]) = frame.get(..length).and_then(|frame| frame.get(12..14))
-                {
-                    *tally.frames.entry(u16::from_be_bytes([high, low])).or_default() += 1;
+    /// Counts what has crossed the cable since the last time.
+    pub(super) fn count(&mut self) -> Result<()> {
+        let mut header = [0; 14];
+        loop {
+            match self.socket.recv(&mut header) {
+                Ok(_) => {
+                    let [.., high, low] = header;
+                    let kind = u16::from_be_bytes([high, low]);
+                    *self.tally.frames.entry(kind).or_default() += 1;
                 }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                // The interface goes down and up again; the socket stays.
+                Err(error) if error.kind() == io::ErrorKind::NetworkDown => {}
+                Err(error) => return Err(error).context("watching the cable"),
             }
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                if stop.load(Ordering::Relaxed) {
-                    tally.missed = socket.statistics()?.dropped;
-                    return Ok(tally);
-                }
-                thread::sleep(Duration::from_millis(2));
-            }
-            // The interface goes down and up again; the socket stays.
-            Err(error) if error.raw_os_error() == Some(nix::libc::ENETDOWN) => {}
-            Err(error) => return Err(error).context("watching the cable"),
         }
+    }
+
+    /// Counts the last frames and tells what was seen.
+    pub(super) fn finish(mut self) -> Result<Tally> {
+        self.count()?;
+        self.tally.missed = self.socket.statistics()?.dropped;
+        Ok(self.tally)
     }
 }
