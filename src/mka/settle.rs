@@ -206,7 +206,7 @@ impl Kay {
         }
         if self.is_server() {
             self.distribution = None;
-        } else if self.server_receives() {
+        } else if self.server_stays() {
             // The key before it still carries traffic, and a new MI would end that.
             self.retry_at = Some(now.after(RETRY));
             return false;
@@ -218,11 +218,12 @@ impl Kay {
         true
     }
 
-    /// Tells whether the key server receives what we send.
-    fn server_receives(&self) -> bool {
+    /// Tells whether the key server sends with the key that we send with, and so still receives
+    /// with it, too.
+    fn server_stays(&self) -> bool {
         let server = self.elected().and_then(|elected| elected.mi);
         let peer = server.zip(self.principal()).and_then(|(mi, of)| of.peers.get(mi));
-        peer.zip(self.cp.transmits_with()).is_some_and(|(peer, slot)| peer.receives(slot.ki))
+        peer.zip(self.cp.transmits_with()).is_some_and(|(peer, slot)| peer.transmits(slot.ki))
     }
 
     /// Asks the data plane again for what it has refused and no other SAK can make good.
