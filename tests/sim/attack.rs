@@ -174,10 +174,13 @@ impl World {
     }
 
     pub(crate) fn replay_one(&mut self, to: usize, record: &Rc<Record>) -> Result<(), Violation> {
+        // What is due may be that a peer is forgotten.
+        self.input(to, PortInput::Timeout)?;
         let expect = self.expect_of_replay(to, record);
         self.heard(to, "hears a replayed", record);
         if expect != Expect::Nothing {
             self.members[to].heard.insert(record.mi(), record.mn());
+            self.oracles.proofs.hear(record.sent, record.mi(), to);
         }
         self.attack(to, &record.octets, expect)
     }

@@ -83,6 +83,7 @@ pub(crate) struct Member {
     pub(crate) heard: BTreeMap<MemberId, u32>,
     /// Our own MIs, of all lives and keys.
     pub(crate) own: Vec<MemberId>,
+    pub(crate) proofs_checked: Time,
     dry: Arc<AtomicBool>,
     forced_mis: Vec<[u8; 12]>,
     rng: Rng,
@@ -107,6 +108,7 @@ impl Member {
             was_refused: false,
             heard: BTreeMap::new(),
             own: Vec::new(),
+            proofs_checked: Time::ZERO,
             dry: Arc::new(AtomicBool::new(false)),
             forced_mis: setup.forced_mis,
             rng,

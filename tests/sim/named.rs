@@ -155,6 +155,19 @@ fn one_way_losses_of_any_length_heal() {
     }
 }
 
+/// It is heard all the time, but does not hear.
+#[test]
+fn a_peer_that_no_longer_hears_us_is_not_live() {
+    for (from, to) in [(0, 1), (1, 0)] {
+        let mut sim = Sim::started(&[16, 200]);
+        sim.run(secs(5));
+        sim.cut(from, to);
+        sim.run(secs(13));
+        assert_ne!(sim.state(0), PortState::Secured);
+        assert_ne!(sim.state(1), PortState::Secured);
+    }
+}
+
 #[test]
 fn one_way_losses_between_three_heal() {
     for (from, to) in [(0, 1), (1, 0), (1, 2), (2, 1)] {

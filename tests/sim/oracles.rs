@@ -188,6 +188,31 @@ impl Changeover {
     }
 }
 
+/// I6: a peer is live only by proof, that is while it has heard what we said not long ago.
+#[derive(Debug, Default)]
+pub(crate) struct Proofs {
+    /// When the latest MKPDU of an MI that has reached a station was sent.
+    heard: BTreeMap<(MemberId, usize), Time>,
+}
+
+impl Proofs {
+    /// A proof holds for an MKA Life Time, and may itself be about an MKPDU of that age.
+    const OLD: Duration = Duration::from_secs(12);
+
+    pub(crate) fn hear(&mut self, sent: Time, of: MemberId, station: usize) {
+        let latest = self.heard.entry((of, station)).or_default();
+        *latest = sent.max(*latest);
+    }
+
+    pub(crate) fn live(&self, now: Time, own: MemberId, peer: usize) -> Result<(), Violation> {
+        let heard = self.heard.get(&(own, peer)).copied();
+        let recently = heard.is_some_and(|sent| now.since(sent) <= Self::OLD);
+        ensure(recently, "I6 proofs", || {
+            format!("station {peer} is live to {own}, of whom it heard nothing since {heard:?}")
+        })
+    }
+}
+
 /// Nobody talks without end, whatever makes it talk.
 #[derive(Debug, Default)]
 pub(crate) struct Storms {

@@ -117,6 +117,17 @@ fn i5_sees_a_member_that_does_not_wait_for_the_key_server() {
 }
 
 #[test]
+fn i6_sees_a_peer_that_is_live_without_proof() {
+    let (mut proofs, own) = (Proofs::default(), MemberId::from_octets([1; 12]));
+    assert_eq!(broken(proofs.live(at(1), own, 1)), "I6 proofs");
+    proofs.hear(at(5), own, 1);
+    proofs.hear(at(4), own, 1);
+    proofs.live(at(17), own, 1).unwrap();
+    assert_eq!(broken(proofs.live(at(18), own, 1)), "I6 proofs");
+    assert_eq!(broken(proofs.live(at(6), own, 2)), "I6 proofs");
+}
+
+#[test]
 fn storms_are_seen_and_a_second_later_forgotten() {
     let mut storms = Storms::default();
     let speaker = |life| Talker::Participant { station: 0, life, ckn: vec![1] };

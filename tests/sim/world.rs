@@ -16,8 +16,8 @@ use macsecd::time::Time;
 use crate::link::Link;
 use crate::member::{Member, Mood, Setup};
 use crate::oracles::{
-    self, Changeover, Channel, Installs, Keys, Losses, Nonces, Recovery, Start, Storms, Talker,
-    Violation, ensure,
+    self, Changeover, Channel, Installs, Keys, Losses, Nonces, Proofs, Recovery, Start, Storms,
+    Talker, Violation, ensure,
 };
 use crate::rng::Rng;
 use crate::scenario::Action;
@@ -93,6 +93,7 @@ pub(crate) struct Oracles {
     pub(crate) installs: Installs,
     pub(crate) keys: Keys,
     pub(crate) changeover: Changeover,
+    pub(crate) proofs: Proofs,
     pub(crate) storms: Storms,
     pub(crate) recovery: Recovery,
     pub(crate) losses: Losses,
@@ -123,6 +124,9 @@ pub(crate) struct World {
 /// How long a data plane takes to carry out a command, and then to answer.
 const SECY_MIN: Duration = Duration::from_micros(20);
 const SECY_MAX: Duration = Duration::from_micros(200);
+
+/// How often a station's live peers are looked at.
+const PROOFS_EVERY: Duration = Duration::from_secs(1);
 
 /// No input makes a driver say more than this.
 const OUTPUTS_MAX: usize = 100;
@@ -313,6 +317,7 @@ impl World {
         }
         self.heard(to, "hears", record);
         self.members[to].note_heard(record);
+        self.oracles.proofs.hear(record.sent, record.mi(), to);
         self.input(to, PortInput::Frame(&record.octets))
     }
 
@@ -469,7 +474,28 @@ impl World {
                 }
             }
         }
+        self.check_proofs(station)?;
         self.look()
+    }
+
+    /// I6, asked now and then: whoever is live has heard us. Of three, one may have it from another.
+    fn check_proofs(&mut self, station: usize) -> Result<(), Violation> {
+        let (now, pair) = (self.now, self.members.len() == 2);
+        let member = &mut self.members[station];
+        let early = now.since(member.proofs_checked) < PROOFS_EVERY;
+        if !pair || early || member.frozen_until > now {
+            return Ok(());
+        }
+        member.proofs_checked = now;
+        self.input(station, PortInput::Timeout)?;
+        let Some(status) = self.members[station].status(now) else { return Ok(()) };
+        for of in &status.participants {
+            for peer in of.peers.iter().filter(|peer| peer.live) {
+                let owner = self.owners.get(&peer.mi).copied().unwrap_or(station);
+                self.oracles.proofs.live(now, of.mi, owner)?;
+            }
+        }
+        Ok(())
     }
 
     fn receive_data(&mut self, to: usize, frame: &DataFrame) -> Result<(), Violation> {
