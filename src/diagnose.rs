@@ -188,6 +188,12 @@ fn without_live_peer(now: Time, observed: &Observed<'_>) -> Finding {
     silent(now, evidence.mkpdu)
 }
 
+/// The finding for a port that is about to be set up.
+#[must_use]
+pub fn starting() -> Finding {
+    agreeing("the port is being set up")
+}
+
 /// The finding for a port whose interface is not there.
 #[must_use]
 pub fn missing(interface: &str) -> Finding {

@@ -10,7 +10,7 @@ use tracing::info;
 use super::plan::PortPlan;
 use super::report::{self, Answer};
 use crate::control::{PortState, PortStatus};
-use crate::port::task::PortHandle;
+use crate::port::task::{PortHandle, Stage};
 
 /// The ports that run, in the order of the configuration.
 pub(crate) type Table = Arc<[Arc<Entry>]>;
@@ -65,6 +65,11 @@ impl Entry {
             Ok(Err(_)) | Err(_) => Answer::None,
         };
         report::port_status(&self.plan, &answer)
+    }
+
+    /// Tells whether the port is still being set up for the first time.
+    pub(crate) async fn is_starting(&self) -> bool {
+        self.handle.view().await.is_ok_and(|view| matches!(view.stage, Stage::Starting))
     }
 
     /// Notes and logs how the port stands, and tells whether that is new.

@@ -15,10 +15,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use nix::errno::Errno;
 use nix::sys::socket::{
     AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, send,
-    socket,
+    setsockopt, socket, sockopt,
 };
 use tokio::sync::watch;
-use tracing::{debug, info};
+use tracing::debug;
 
 use self::message::Message;
 use crate::port::task::LinkInfo;
@@ -51,6 +51,8 @@ pub(crate) struct Monitor {
 
 /// The room for what one call receives. The kernel makes its answers to fit 32 KiB.
 const BUFFER: usize = 64 * 1024;
+/// What the socket may hold: about a thousand messages.
+const RECEIVE_BUFFER: usize = 4 << 20;
 /// Calls before everybody else gets their turn.
 const BATCH: usize = 32;
 
@@ -169,7 +171,7 @@ impl Monitor {
                     break;
                 }
                 Err(Errno::ENOBUFS) => {
-                    info!("interfaces change faster than can be followed: looking at all of them");
+                    debug!("interfaces change faster than can be followed");
                     let mut board = self.links.board();
                     // An answer that is on its way is too old; the next question waits for its end.
                     board.spoilt = board.dump.is_some();
@@ -181,7 +183,6 @@ impl Monitor {
         }
         drop(ready);
         if ask {
-            debug!("asking for all interfaces");
             self.ask()?;
         }
         self.links.board().publish();
@@ -197,6 +198,10 @@ fn subscribe() -> nix::Result<OwnedFd> {
         SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC,
         SockProtocol::NetlinkRoute,
     )?;
+    // The usual size holds some hundred messages. A smaller one costs questions, and nothing else.
+    if let Err(errno) = setsockopt(&socket, sockopt::RcvBufForce, &RECEIVE_BUFFER) {
+        debug!(%errno, "the buffer for news of interfaces has the usual size");
+    }
     bind(socket.as_raw_fd(), &NetlinkAddr::new(0, libc::RTMGRP_LINK.cast_unsigned()))?;
     Ok(socket)
 }

@@ -96,7 +96,8 @@ async fn run(args: Args, plan: Plan, verbosity: Verbosity) -> anyhow::Result<()>
     let (links, monitor) = Links::open().await.context("asking for the interfaces")?;
     let (ended, broken) = mpsc::channel(1);
     let (reloads, asked) = mpsc::channel(1);
-    let mut supervisor = Supervisor::new(args.config, verbosity, links, ended);
+    let mut supervisor =
+        Supervisor::new(args.config, plan.control.clone(), verbosity, links, ended);
     let (table, changes) = (supervisor.table(), supervisor.changes());
     let monitor = tokio::spawn(monitor.run());
     let answers = Answers { table: table.clone(), changes: changes.clone(), reloads };

@@ -52,7 +52,7 @@ pub(crate) async fn watchdog(table: watch::Receiver<Table>) {
 }
 
 /// Waits until each port has answered; an answer after `patience` is none.
-pub(crate) async fn all_answer(table: &watch::Receiver<Table>, patience: Duration) -> bool {
+async fn all_answer(table: &watch::Receiver<Table>, patience: Duration) -> bool {
     let mut pings = JoinSet::new();
     let entries = table.borrow().clone();
     for entry in entries.iter() {

@@ -37,6 +37,7 @@ pub(crate) fn port_status(plan: &PortPlan, answer: &Answer) -> PortStatus {
     let View { now, carrier, stage } = &**view;
     let blank = PortStatus { carrier: *carrier, ..blank };
     match stage {
+        Stage::Starting => PortStatus { reason: Some(diagnose::starting().into()), ..blank },
         Stage::Missing { since } => PortStatus {
             state: PortState::Down,
             state_seconds: seconds(*now, *since),

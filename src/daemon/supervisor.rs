@@ -7,25 +7,27 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 
 use super::entry::{Entry, Table, follow};
 use super::links::Links;
 use super::log::Verbosity;
-use super::notify;
 use super::plan::{Change, Plan, PortPlan};
 use super::report;
 use super::service::Reloaded;
+use crate::config::ControlConfig;
 use crate::control::PortState;
 use crate::port::task;
 
 /// How long a port may take to stop. Its threads are waited for, and each ends within a batch.
-const STOP: Duration = Duration::from_secs(5);
+const STOP: Duration = Duration::from_secs(8);
 /// How long a port that broke keeps still: a fault that comes again must not fill the log.
 const PAUSE: Duration = Duration::from_secs(5);
 /// How long the ports may take to set themselves up before the daemon calls itself ready.
 const BEGIN: Duration = Duration::from_secs(5);
+/// How often they are asked whether they have.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// Holds the ports.
 #[derive(Debug)]
@@ -33,6 +35,8 @@ pub(crate) struct Supervisor {
     path: PathBuf,
     verbosity: Verbosity,
     links: Links,
+    /// What holds until the next start.
+    control: ControlConfig,
     /// In the order of the configuration.
     ports: Vec<Port>,
     table: watch::Sender<Table>,
@@ -51,13 +55,14 @@ impl Supervisor {
     /// Makes one without ports. The names of ports that break are sent to `ended`.
     pub(crate) fn new(
         path: PathBuf,
+        control: ControlConfig,
         verbosity: Verbosity,
         links: Links,
         ended: mpsc::Sender<String>,
     ) -> Self {
         let (table, _) = watch::channel(Table::default());
         let (changes, _) = watch::channel(0);
-        Self { path, verbosity, links, ports: Vec::new(), table, changes, ended }
+        Self { path, verbosity, links, control, ports: Vec::new(), table, changes, ended }
     }
 
     /// The ports that run.
@@ -77,7 +82,17 @@ impl Supervisor {
             self.ports.push(port);
         }
         self.publish();
-        notify::all_answer(&self.table(), BEGIN).await;
+        let table = self.table.borrow().clone();
+        let begun = async {
+            for entry in table.iter() {
+                while entry.is_starting().await {
+                    sleep(LOOK).await;
+                }
+            }
+        };
+        if timeout(BEGIN, begun).await.is_err() {
+            warn!("some ports are still being set up");
+        }
         Ok(())
     }
 
@@ -113,7 +128,10 @@ impl Supervisor {
             warn!("{warning}");
         }
         self.verbosity.follow(plan.log_level);
-        let changes = self.make_so(plan.ports).await;
+        let mut changes = self.make_so(plan.ports).await;
+        if plan.control != self.control {
+            changes.push("the control socket: changed at the next start only".to_owned());
+        }
         match changes.as_slice() {
             [] => info!("the configuration was read again: nothing has changed"),
             changes => {

@@ -14,6 +14,7 @@ mod handle;
 mod session;
 
 use std::io;
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ pub use handle::{PortGone, PortHandle, RekeyError, Running, Stage, View};
 
 use self::alarm::{Alarm, now};
 use self::handle::{REQUESTS_MAX, Request};
-use self::session::{Highlights, Session};
+use self::session::{Highlights, Opening, Parts, Session};
 use super::Link;
 use crate::ident::MacAddress;
 use crate::keyring::KeyRing;
@@ -84,15 +85,17 @@ pub fn spawn(
 ) -> io::Result<(PortHandle, JoinHandle<()>)> {
     let (requests, received) = mpsc::channel(REQUESTS_MAX);
     let (changes, changed) = watch::channel(0);
-    let (begin, retry_at) = (now(), now().after(setup.delay));
-    let state = if setup.delay.is_zero() {
-        State::Fresh
-    } else {
-        State::Blocked { since: begin, reason: "it begins again soon".to_owned(), retry_at }
+    let state = State::Waiting { retry_at: now().after(setup.delay) };
+    let port = Port {
+        setup,
+        link,
+        requests: received,
+        changes,
+        alarm: Alarm::new()?,
+        state,
+        obstacle: None,
+        shown: Highlights::default(),
     };
-    let alarm = Alarm::new()?;
-    let shown = Highlights::default();
-    let port = Port { setup, link, requests: received, changes, alarm, state, shown };
     Ok((PortHandle::new(requests, changed), tokio::spawn(port.run())))
 }
 
@@ -104,6 +107,8 @@ struct Port {
     changes: watch::Sender<u64>,
     alarm: Alarm,
     state: State,
+    /// What is in the way, and since when; also while it is tried again.
+    obstacle: Option<(Time, String)>,
     /// What the watchers were last woken for.
     shown: Highlights,
 }
@@ -113,8 +118,10 @@ enum State {
     Fresh,
     /// There is no interface.
     Missing { since: Time },
-    /// There is one, and something else is in the way.
-    Blocked { since: Time, reason: String, retry_at: Time },
+    /// There is one, and something else is in the way: until then.
+    Waiting { retry_at: Time },
+    /// Everything is being built up.
+    Opening(Box<Opening>),
     /// Everything stands.
     Running(Box<Session>),
 }
@@ -123,7 +130,7 @@ impl State {
     fn session(&mut self) -> Option<&mut Session> {
         match self {
             Self::Running(session) => Some(session),
-            Self::Fresh | Self::Missing { .. } | Self::Blocked { .. } => None,
+            Self::Fresh | Self::Missing { .. } | Self::Waiting { .. } | Self::Opening(_) => None,
         }
     }
 }
@@ -132,6 +139,7 @@ enum Event {
     /// The time has come; the next turn sees to it.
     Due,
     Link,
+    Opened(Result<Box<Parts>, String>),
     Frames,
     Request(Request),
     Stop,
@@ -147,6 +155,7 @@ impl Port {
             match self.wait().await {
                 Event::Due => {}
                 Event::Link => self.retry_now(),
+                Event::Opened(result) => self.opened(result),
                 Event::Frames => self.receive().await,
                 Event::Request(request) => self.serve(request).await,
                 Event::Stop => break,
@@ -159,20 +168,26 @@ impl Port {
     /// Waits for what is next; of several things, for the one that a flood cannot cause.
     async fn wait(&mut self) -> Event {
         let due = match &self.state {
-            State::Fresh | State::Missing { .. } => None,
-            State::Blocked { retry_at, .. } => Some(*retry_at),
+            State::Fresh | State::Missing { .. } | State::Opening(_) => None,
+            State::Waiting { retry_at } => Some(*retry_at),
             State::Running(session) => Some(session.due()),
         };
         if let Err(error) = self.alarm.set(due) {
             error!(iface = %self.setup.interface, %error, "the port's clock cannot be set");
             return Event::Stop;
         }
-        let readiness = self.state.session().map(|session| session.readiness());
-        let frames = async {
-            match readiness {
-                // What is wrong with the socket shows when it is read.
-                Some(readiness) => drop(readiness.readable().await),
-                None => std::future::pending().await,
+        let state = &mut self.state;
+        let arrival = async {
+            match state {
+                State::Running(session) => {
+                    // What is wrong with the socket shows when it is read.
+                    drop(session.readiness().readable().await);
+                    Event::Frames
+                }
+                State::Opening(opening) => Event::Opened(opening.done().await),
+                State::Fresh | State::Missing { .. } | State::Waiting { .. } => {
+                    std::future::pending().await
+                }
             }
         };
         tokio::select! {
@@ -190,7 +205,7 @@ impl Port {
                 None | Some(Request::Stop) => Event::Stop,
                 Some(request) => Event::Request(request),
             },
-            () = frames => Event::Frames,
+            event = arrival => event,
         }
     }
 
@@ -209,23 +224,35 @@ impl Port {
             self.close().await;
         }
         let Some(link) = link else {
-            self.miss();
+            // What is being built up fails by itself, or is taken down when it stands.
+            if !matches!(self.state, State::Opening(_)) {
+                self.miss();
+            }
             return;
         };
-        if let State::Blocked { retry_at, .. } = &self.state
-            && now() < *retry_at
-        {
-            return;
+        match &self.state {
+            State::Waiting { retry_at } if now() < *retry_at => return,
+            State::Opening(_) => return,
+            State::Fresh | State::Missing { .. } | State::Waiting { .. } | State::Running(_) => {}
         }
-        match Session::open(&self.setup, link).await {
-            Ok(mut session) => {
+        match Opening::begin(&self.setup, link) {
+            Ok(opening) => self.state = State::Opening(Box::new(opening)),
+            Err(reason) => self.block(reason),
+        }
+    }
+
+    /// Goes on when everything has been built up, or something is in the way.
+    fn opened(&mut self, result: Result<Box<Parts>, String>) {
+        let State::Opening(opening) = mem::replace(&mut self.state, State::Fresh) else { return };
+        match result.and_then(|parts| Session::new(&self.setup, *opening, parts)) {
+            Ok(session) => {
                 info!(
                     iface = %self.setup.interface,
                     secure_iface = %self.setup.secure_interface,
                     sci = %session.sci(),
                     "the port is set up"
                 );
-                session.follow(link).await;
+                self.obstacle = None;
                 self.state = State::Running(Box::new(session));
             }
             Err(reason) => self.block(reason),
@@ -244,7 +271,7 @@ impl Port {
 
     /// Another link may not be in the way of what was in the way before.
     fn retry_now(&mut self) {
-        if let State::Blocked { retry_at, .. } = &mut self.state {
+        if let State::Waiting { retry_at } = &mut self.state {
             *retry_at = now();
         }
     }
@@ -291,13 +318,13 @@ impl Port {
     }
 
     fn view(&self) -> View {
-        let stage = match &self.state {
-            State::Fresh => Stage::Blocked { since: now(), reason: "it begins".to_owned() },
-            State::Missing { since } => Stage::Missing { since: *since },
-            State::Blocked { since, reason, .. } => {
+        let stage = match (&self.state, &self.obstacle) {
+            (State::Missing { since }, _) => Stage::Missing { since: *since },
+            (State::Running(session), _) => Stage::Running(Box::new(session.view())),
+            (State::Fresh | State::Waiting { .. } | State::Opening(_), Some((since, reason))) => {
                 Stage::Blocked { since: *since, reason: reason.clone() }
             }
-            State::Running(session) => Stage::Running(Box::new(session.view())),
+            (State::Fresh | State::Waiting { .. } | State::Opening(_), None) => Stage::Starting,
         };
         View { now: now(), carrier: self.link.borrow().is_some_and(|link| link.carrier), stage }
     }
@@ -319,8 +346,10 @@ impl Port {
 
     /// Takes down what stands.
     async fn close(&mut self) {
-        if let State::Running(session) = std::mem::replace(&mut self.state, State::Fresh) {
-            session.close().await;
+        match mem::replace(&mut self.state, State::Fresh) {
+            State::Running(session) => session.close().await,
+            State::Opening(opening) => opening.close().await,
+            State::Fresh | State::Missing { .. } | State::Waiting { .. } => {}
         }
     }
 
@@ -329,23 +358,21 @@ impl Port {
             return;
         }
         info!(iface = %self.setup.interface, code = "E009", "no such interface: waiting for it");
+        self.obstacle = None;
         self.state = State::Missing { since: now() };
         self.wake();
     }
 
     fn block(&mut self, reason: String) {
-        let (time, retry_at) = (now(), now().after(RETRY));
-        let since = match &self.state {
-            State::Blocked { since, reason: before, .. } if *before == reason => *since,
-            State::Fresh | State::Missing { .. } | State::Blocked { .. } | State::Running(_) => {
-                warn!(
-                    iface = %self.setup.interface, code = "E311", %reason,
-                    "the port cannot be set up; trying again"
-                );
-                self.wake();
-                time
-            }
-        };
-        self.state = State::Blocked { since, reason, retry_at };
+        self.state = State::Waiting { retry_at: now().after(RETRY) };
+        if self.obstacle.as_ref().is_some_and(|(_, known)| *known == reason) {
+            return;
+        }
+        warn!(
+            iface = %self.setup.interface, code = "E311", %reason,
+            "the port cannot be set up; trying again"
+        );
+        self.obstacle = Some((now(), reason));
+        self.wake();
     }
 }

@@ -60,6 +60,8 @@ pub struct View {
 /// How far a port has come.
 #[derive(Clone, Debug)]
 pub enum Stage {
+    /// It is about to be set up.
+    Starting,
     /// There is no interface of that name.
     Missing {
         /// Since when.

@@ -5,7 +5,7 @@ use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinHandle, spawn_blocking};
 use tracing::{debug, info, warn};
 
 use super::alarm::now;
@@ -63,34 +63,73 @@ pub(super) struct Highlights {
     peers: Vec<(MemberId, bool)>,
 }
 
-impl Session {
-    /// Builds up everything. The error is for an operator to read; nothing is left behind then.
-    pub(super) async fn open(setup: &PortSetup, link: LinkInfo) -> Result<Self, String> {
+/// A session that is being built up. The kernel takes its time over that, and the port has other
+/// things to do meanwhile.
+pub(super) struct Opening {
+    link: LinkInfo,
+    policy: Policy,
+    task: JoinHandle<Result<Box<Parts>, String>>,
+}
+
+/// What a session is built from.
+pub(super) struct Parts {
+    socket: PacketSocket,
+    dataplane: Dataplane,
+}
+
+impl Opening {
+    /// Begins. The error is for an operator to read.
+    pub(super) fn begin(setup: &PortSetup, link: LinkInfo) -> Result<Self, String> {
         let LinkInfo { index, address, mtu, .. } = link;
         if address == MacAddress([0; 6]) || address.is_group() {
             return Err(format!("{} is not an Ethernet interface", setup.interface));
         }
-        let sci = Sci::new(address, setup.port_id);
-        let policy = Policy { sci, ..setup.policy.clone() };
-        let driver = Driver::new(now(), policy.clone(), &setup.keys, Box::new(SystemEntropy))
-            .map_err(|error| error.to_string())?;
+        let policy = Policy { sci: Sci::new(address, setup.port_id), ..setup.policy.clone() };
         let settings = UserspaceSettings {
             parent: setup.interface.clone(),
             parent_index: index,
             parent_mtu: mtu,
             name: setup.secure_interface.clone(),
-            sci,
+            sci: policy.sci,
             settings: policy.secured(),
         };
-        // Takes the kernel a while, and must not hold up the other ports.
-        let (socket, dataplane) = spawn_blocking(move || {
+        let task = spawn_blocking(move || {
             let socket = PacketSocket::eapol(index).map_err(|error| error.to_string())?;
-            let dataplane = UserspaceDataplane::start(settings).map_err(|error| error.to_string());
-            dataplane.map(|dataplane| (socket, Dataplane::Userspace(dataplane)))
-        })
-        .await
-        .map_err(|error| error.to_string())??;
+            let plane = UserspaceDataplane::start(settings).map_err(|error| error.to_string())?;
+            Ok(Box::new(Parts { socket, dataplane: Dataplane::Userspace(plane) }))
+        });
+        Ok(Self { link, policy, task })
+    }
+
+    /// Waits until it is done, once. Dropping this future loses nothing.
+    pub(super) async fn done(&mut self) -> Result<Box<Parts>, String> {
+        (&mut self.task).await.map_err(|error| error.to_string())?
+    }
+
+    /// Takes down what has been built up so far.
+    pub(super) async fn close(mut self) {
+        if let Ok(parts) = self.done().await {
+            take_down(parts.dataplane).await;
+        }
+    }
+}
+
+/// Ends a data plane. Its threads have ended when this returns.
+async fn take_down(dataplane: Dataplane) {
+    // Joining a thread would hold up all ports.
+    if let Err(error) = spawn_blocking(move || drop(dataplane)).await {
+        warn!(%error, "a data plane did not end well");
+    }
+}
+
+impl Session {
+    /// Makes a session. The error is for an operator to read; nothing is left behind then.
+    pub(super) fn new(setup: &PortSetup, from: Opening, parts: Box<Parts>) -> Result<Self, String> {
+        let (Opening { link, policy, .. }, Parts { socket, dataplane }) = (from, *parts);
         let readiness = Readiness::of(&socket).map_err(|error| error.to_string())?;
+        let sci = policy.sci;
+        let driver = Driver::new(now(), policy, &setup.keys, Box::new(SystemEntropy))
+            .map_err(|error| error.to_string())?;
         Ok(Self {
             interface: setup.interface.clone(),
             // The first `follow` brings the carrier.
@@ -259,13 +298,9 @@ impl Session {
         }
     }
 
-    /// Takes everything down. The threads of the data plane have ended when this returns.
+    /// Takes everything down.
     pub(super) async fn close(self) {
-        let Self { interface, dataplane, .. } = self;
-        // Joining a thread would hold up all ports.
-        if let Err(error) = spawn_blocking(move || drop(dataplane)).await {
-            warn!(iface = %interface, %error, "the data plane did not end well");
-        }
+        take_down(self.dataplane).await;
     }
 
     /// Looks whether the data plane is well, and logs what has been refused since the last time:
