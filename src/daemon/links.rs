@@ -35,7 +35,7 @@ struct Board {
     interfaces: BTreeMap<u32, (String, LinkInfo)>,
     /// The answer to a question for all interfaces, as far as it has come.
     dump: Option<BTreeMap<u32, (String, LinkInfo)>>,
-    /// That answer will be of no use.
+    /// That answer is of no use: interfaces changed meanwhile, or parts of it were lost.
     spoilt: bool,
     watched: BTreeMap<String, watch::Sender<Option<LinkInfo>>>,
 }
@@ -108,9 +108,13 @@ impl Board {
                 self.interfaces.remove(&index);
                 Ok(false)
             }
-            Message::Done { torn } => {
+            Message::Torn => {
+                self.spoilt = self.dump.is_some();
+                Ok(false)
+            }
+            Message::Done => {
                 let dump = self.dump.take();
-                if torn || mem::take(&mut self.spoilt) {
+                if mem::take(&mut self.spoilt) {
                     return Ok(true);
                 }
                 if let Some(dump) = dump {
@@ -239,20 +243,25 @@ mod tests {
         board.note(Message::Gone(8)).unwrap();
         assert_eq!(board.look("gone"), Some(info(3, true)));
 
-        assert!(!board.note(Message::Done { torn: false }).unwrap());
+        assert!(!board.note(Message::Done).unwrap());
         assert_eq!(board.look("eth1"), Some(info(7, true)));
         assert_eq!((board.look("gone"), board.look("eth2")), (None, None));
     }
 
     #[test]
     fn a_torn_or_spoilt_answer_is_asked_for_again_and_changes_nothing() {
-        for (torn, spoilt) in [(true, false), (false, true)] {
+        for torn in [true, false] {
             let mut board = Board::default();
             board.note(link("eth1", info(7, true), false)).unwrap();
-            (board.dump, board.spoilt) = (Some(BTreeMap::new()), spoilt);
-            assert!(board.note(Message::Done { torn }).unwrap());
+            (board.dump, board.spoilt) = (Some(BTreeMap::new()), !torn);
+            if torn {
+                // In the midst of it: what follows does not say so again.
+                assert!(!board.note(Message::Torn).unwrap());
+                board.note(link("eth2", info(8, true), true)).unwrap();
+            }
+            assert!(board.note(Message::Done).unwrap());
             assert_eq!(board.look("eth1"), Some(info(7, true)));
-            assert!(board.dump.is_none());
+            assert!(board.dump.is_none() && !board.spoilt);
         }
     }
 

@@ -1,146 +1,129 @@
-//! What the kernel says of interfaces: just enough of rtnetlink(7) to follow them.
+//! What the kernel says of interfaces, as far as it matters here.
 //!
-//! Only what is needed is read, so that nothing a later kernel adds can hide an interface.
+//! The frame of a message, its header and its attributes are read by `rtnetlink`'s types. A message
+//! as a whole is not: the library refuses all of it where one attribute is not of the shape that it
+//! knows, and whatever a later kernel changes in some statistics would hide the interface. So each
+//! attribute is read for itself, and only those that are needed.
+
+use rtnetlink::packet_core::{
+    NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_MULTIPART, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR,
+    NetlinkBuffer, NetlinkMessage, NlasIterator, ParseableParametrized as _,
+};
+use rtnetlink::packet_route::link::{
+    LinkAttribute, LinkFlags, LinkHeader, LinkLayerType, LinkMessage,
+};
+use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use crate::ident::MacAddress;
 use crate::port::task::LinkInfo;
 
-/// One message.
+/// One piece of news.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Message {
     /// An interface is like this.
     Link {
         name: String,
         info: LinkInfo,
-        /// It is part of the answer to [`DUMP`].
+        /// It is part of the answer to [`dump`].
         dumped: bool,
     },
     /// The interface of this index is gone.
     Gone(u32),
-    /// The answer to [`DUMP`] is complete.
-    Done {
-        /// Interfaces changed while it was put together.
-        torn: bool,
-    },
-    /// The kernel refused [`DUMP`].
+    /// Interfaces changed while the answer to [`dump`] was put together. Whichever message of the
+    /// answer follows the change says so, and no other.
+    Torn,
+    /// The answer to [`dump`] is complete.
+    Done,
+    /// The kernel refused [`dump`].
     Refused,
 }
 
-/// Asks for all interfaces: a header of type RTM_GETLINK and an interface description of zeros.
-pub(super) fn dump() -> [u8; 32] {
-    let length: u32 = 32;
-    let flags = number(libc::NLM_F_REQUEST | libc::NLM_F_DUMP);
-    let mut message = [0; 32];
-    let header = length.to_ne_bytes().into_iter();
-    let header = header.chain(libc::RTM_GETLINK.to_ne_bytes()).chain(flags.to_ne_bytes());
-    for (to, from) in message.iter_mut().zip(header) {
-        *to = from;
-    }
-    message
+/// Asks for all interfaces.
+pub(super) fn dump() -> Vec<u8> {
+    let mut message = NetlinkMessage::from(RouteNetlinkMessage::GetLink(LinkMessage::default()));
+    message.header.flags = NLM_F_REQUEST | NLM_F_DUMP;
+    message.finalize();
+    let mut octets = vec![0; message.buffer_len()];
+    message.serialize(&mut octets);
+    octets
 }
 
 /// Cuts what the socket gave into messages; of no use are those about anything else.
 pub(super) fn messages(mut octets: &[u8]) -> impl Iterator<Item = Message> {
-    std::iter::from_fn(move || {
-        loop {
-            let (kind, flags, payload, rest) = split(octets)?;
-            octets = rest;
-            if let Some(message) = read(kind, flags, payload) {
-                return Some(message);
-            }
-        }
+    let whole = std::iter::from_fn(move || {
+        let message = NetlinkBuffer::new_checked(octets).ok()?;
+        let length = usize::try_from(message.length()).ok()?;
+        octets = octets.get(length.next_multiple_of(ALIGNMENT)..).unwrap_or_default();
+        Some(message)
+    });
+    whole.flat_map(|message| {
+        let torn = (message.flags() & NLM_F_DUMP_INTR != 0).then_some(Message::Torn);
+        torn.into_iter().chain(read(&message))
     })
 }
 
-/// Splits off the first message: its type, its flags and its payload.
-fn split(octets: &[u8]) -> Option<(u16, u16, &[u8], &[u8])> {
-    let (header, _) = octets.split_first_chunk::<16>()?;
-    let [a, b, c, d, kind_a, kind_b, flags_a, flags_b, ..] = *header;
-    let length = usize::try_from(u32::from_ne_bytes([a, b, c, d])).ok()?;
-    let payload = octets.get(16..length)?;
-    let rest = octets.get(length.next_multiple_of(ALIGNMENT)..).unwrap_or_default();
-    let [kind, flags] = [[kind_a, kind_b], [flags_a, flags_b]].map(u16::from_ne_bytes);
-    Some((kind, flags, payload, rest))
-}
-
-fn read(kind: u16, flags: u16, payload: &[u8]) -> Option<Message> {
-    let has = |flag: i32| flags & number(flag) != 0;
-    if kind == number(libc::NLMSG_DONE) {
-        return Some(Message::Done { torn: has(libc::NLM_F_DUMP_INTR) });
+fn read(message: &NetlinkBuffer<&[u8]>) -> Option<Message> {
+    match message.message_type() {
+        NLMSG_DONE => return Some(Message::Done),
+        NLMSG_ERROR => return Some(Message::Refused),
+        _ => {}
     }
-    if kind == number(libc::NLMSG_ERROR) {
-        return Some(Message::Refused);
-    }
-    let (description, attributes) = payload.split_first_chunk::<16>()?;
-    let [family, _, type_a, type_b, index @ .., f0, f1, f2, f3, _, _, _, _] = *description;
+    let header = LinkHeader::parse(message.payload()).ok()?;
     // A bridge speaks of its ports in the same words, and of nothing that matters here.
-    if family != ANY_FAMILY {
+    if header.interface_family != AddressFamily::Unspec {
         return None;
     }
-    let index = u32::from_ne_bytes(index);
-    match kind {
-        libc::RTM_DELLINK => Some(Message::Gone(index)),
+    match message.message_type() {
+        libc::RTM_DELLINK => Some(Message::Gone(header.index)),
         libc::RTM_NEWLINK => {
-            let is_ethernet = u16::from_ne_bytes([type_a, type_b]) == libc::ARPHRD_ETHER;
-            let interface_flags = u32::from_ne_bytes([f0, f1, f2, f3]);
-            let carrier = (libc::IFF_UP | libc::IFF_LOWER_UP).cast_unsigned();
-            let mut name = String::new();
-            let mut info = LinkInfo {
-                index,
-                address: MacAddress([0; 6]),
-                mtu: 0,
-                carrier: interface_flags & carrier == carrier,
-            };
-            for (attribute, value) in Attributes(attributes) {
-                match (attribute, value) {
-                    (NAME, value) => {
-                        let text = value.strip_suffix(&[0]).unwrap_or(value);
-                        name = String::from_utf8_lossy(text).into_owned();
-                    }
-                    (MTU, &[a, b, c, d]) => info.mtu = u32::from_ne_bytes([a, b, c, d]),
-                    (ADDRESS, &[a, b, c, d, e, f]) if is_ethernet => {
-                        info.address = MacAddress([a, b, c, d, e, f]);
-                    }
-                    _ => {}
-                }
-            }
-            Some(Message::Link { name, info, dumped: has(libc::NLM_F_MULTI) })
+            let attributes = message.payload().get(HEADER_LEN..).unwrap_or_default();
+            let dumped = message.flags() & NLM_F_MULTIPART != 0;
+            let (name, info) = link(&header, attributes);
+            Some(Message::Link { name, info, dumped })
         }
         _ => None,
     }
 }
 
-/// Walks over attributes: length, type, value, each beginning at a multiple of four.
-struct Attributes<'a>(&'a [u8]);
-
-impl<'a> Iterator for Attributes<'a> {
-    type Item = (u16, &'a [u8]);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let (&[length_a, length_b, kind_a, kind_b], _) = self.0.split_first_chunk::<4>()?;
-        let length = usize::from(u16::from_ne_bytes([length_a, length_b]));
-        let value = self.0.get(4..length)?;
-        self.0 = self.0.get(length.next_multiple_of(ALIGNMENT)..).unwrap_or_default();
-        Some((u16::from_ne_bytes([kind_a, kind_b]), value))
+fn link(header: &LinkHeader, attributes: &[u8]) -> (String, LinkInfo) {
+    let mut name = String::new();
+    let mut info = LinkInfo {
+        index: header.index,
+        address: MacAddress([0; 6]),
+        mtu: 0,
+        carrier: header.flags.contains(LinkFlags::Up | LinkFlags::LowerUp),
+    };
+    let needed = [libc::IFLA_ADDRESS, libc::IFLA_IFNAME, libc::IFLA_MTU];
+    for attribute in NlasIterator::new(attributes).filter_map(Result::ok) {
+        if !needed.contains(&attribute.kind()) {
+            continue;
+        }
+        match LinkAttribute::parse_with_param(&attribute, header.interface_family) {
+            Ok(LinkAttribute::IfName(text)) => name = text,
+            Ok(LinkAttribute::Mtu(mtu)) => info.mtu = mtu,
+            Ok(LinkAttribute::Address(octets)) => {
+                if let (LinkLayerType::Ether, Ok(octets)) =
+                    (header.link_layer_type, octets.try_into())
+                {
+                    info.address = MacAddress(octets);
+                }
+            }
+            // What cannot be read is as good as not there.
+            _ => {}
+        }
     }
+    (name, info)
 }
 
-/// NLMSG_ALIGNTO and RTA_ALIGNTO of the kernel's headers.
+/// NLMSG_ALIGNTO of the kernel's headers.
 const ALIGNMENT: usize = 4;
-/// AF_UNSPEC, as one octet.
-const ANY_FAMILY: u8 = 0;
-const ADDRESS: u16 = 1;
-const NAME: u16 = 3;
-const MTU: u16 = 4;
-
-/// The headers declare types and flags wider than the 16 bits that they have in a message.
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-const fn number(wide: i32) -> u16 {
-    wide as u16
-}
+/// The size of the kernel's `struct ifinfomsg`.
+const HEADER_LEN: usize = 16;
 
 #[cfg(test)]
 mod tests {
+    use rtnetlink::packet_core::Parseable as _;
+
     use super::*;
 
     /// An RTM_NEWLINK as a kernel sent it (shortened by its statistics and options): `eth1`, index
@@ -189,8 +172,37 @@ mod tests {
     #[test]
     fn several_messages_come_in_one_piece() {
         let mut octets = link(17, 0, 0, 0);
-        octets.extend([20, 0, 0, 0, 3, 0, 0x12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
-        assert_eq!(all(&octets), [Message::Gone(7), Message::Done { torn: true }]);
+        octets.extend([20, 0, 0, 0, 3, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(all(&octets), [Message::Gone(7), Message::Done]);
+    }
+
+    #[test]
+    fn a_torn_answer_shows_in_whichever_message_says_so() {
+        let torn = all(&link(16, 0x12, 0, 0));
+        assert!(matches!(torn[..], [Message::Torn, Message::Link { dumped: true, .. }]), "{torn:?}");
+        let done = [20, 0, 0, 0, 3, 0, 0x12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        assert_eq!(all(&done), [Message::Torn, Message::Done]);
+    }
+
+    /// A header of type 18 with the flags 0x301, and an `ifinfomsg` of zeros (rtnetlink(7)).
+    #[test]
+    fn the_question_is_for_all_interfaces() {
+        let mut expected = [0; 32];
+        expected[..8].copy_from_slice(&[32, 0, 0, 0, 18, 0, 1, 3]);
+        assert_eq!(dump(), expected);
+    }
+
+    /// The library alone would lose the interface: IFLA_LINK has four octets, and IFLA_MTU too.
+    #[test]
+    fn an_attribute_of_another_shape_costs_no_more_than_itself() {
+        let mut octets = link(16, 0, 0, 0x1_1043);
+        octets.extend([5, 0, 5, 0, 1, 0, 0, 0, 5, 0, 4, 0, 1, 0, 0, 0]);
+        octets[0] += 16;
+        let expected = Message::Link { name: "eth1".to_owned(), info: info(true), dumped: false };
+        assert_eq!(all(&octets), [expected]);
+        let whole = NetlinkBuffer::new_checked(&octets[..]).unwrap();
+        let parsed = LinkMessage::parse(whole.payload());
+        assert!(parsed.is_err(), "{parsed:?}");
     }
 
     #[test]
