@@ -179,7 +179,10 @@ mod tests {
     #[test]
     fn a_torn_answer_shows_in_whichever_message_says_so() {
         let torn = all(&link(16, 0x12, 0, 0));
-        assert!(matches!(torn[..], [Message::Torn, Message::Link { dumped: true, .. }]), "{torn:?}");
+        assert!(
+            matches!(torn[..], [Message::Torn, Message::Link { dumped: true, .. }]),
+            "{torn:?}"
+        );
         let done = [20, 0, 0, 0, 3, 0, 0x12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
         assert_eq!(all(&done), [Message::Torn, Message::Done]);
     }
