@@ -51,6 +51,9 @@ const PRIORITY_CONTROL: u32 = 7;
 /// What data sockets may hold: some 5 ms of 10 Gb/s. The kernel counts a full-size frame as 2 kB
 /// or more.
 const DATA_BUFFER: usize = 16 << 20;
+/// What the socket for EAPOL may hold: some thousand MKPDUs. The usual size holds two hundred, which
+/// anybody can fill in between two hellos of a peer.
+const EAPOL_BUFFER: usize = 2 << 20;
 
 impl PacketSocket {
     /// Opens a socket for EAPOL: it receives what is for the PAE of this interface, and what it
@@ -63,6 +66,7 @@ impl PacketSocket {
     pub fn eapol(interface_index: u32) -> Result<Self, SysError> {
         let socket = Self::open(interface_index)?;
         socket.filter(&filter::eapol())?;
+        socket.buffers(EAPOL_BUFFER)?;
         socket.socket.set_priority(PRIORITY_CONTROL).map_err(os("setting a socket's priority"))?;
         for group in EAPOL_GROUPS {
             socket.join(interface_index, libc::PACKET_MR_MULTICAST, group)?;

@@ -2,9 +2,10 @@
 
 use std::io::{self, IoSliceMut};
 use std::mem;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tracing::{debug, info, warn};
 
@@ -12,16 +13,20 @@ use super::alarm::now;
 use super::entropy::SystemEntropy;
 use super::{LinkInfo, PortSetup, Running};
 use crate::crypto::NoEntropy;
-use crate::dataplane::{Dataplane, UserspaceDataplane, UserspaceSettings};
+use crate::dataplane::{Dataplane, Snapshot, UserspaceDataplane, UserspaceSettings};
 use crate::ident::{AssociationNumber, CipherSuite, Ckn, KeyId, MacAddress, MemberId, Sci};
 use crate::keyring::KeyRing;
 use crate::mka::{Discards, KeyServer, Policy, PortState, RekeyRefused, Status};
 use crate::port::{Driver, Link, PortInput, PortOutput};
+use crate::secy::SecyError;
 use crate::sys::{LinkState, PacketSocket, Readiness};
 use crate::time::Time;
 
-/// Frames taken in before anything else gets its turn.
+/// Frames taken in with one call.
 const BATCH: usize = 32;
+/// Such calls before anything else gets its turn. The kernel's buffer must not fill up while others
+/// have theirs: what it has no room for may be a peer's hello.
+const BATCHES: usize = 8;
 /// The room for one frame. An MKPDU has at most 1514 octets; of a longer frame the driver sees the
 /// beginning, and refuses it.
 const FRAME_MAX: usize = 2048;
@@ -39,7 +44,8 @@ pub(super) struct Session {
     driver: Driver,
     socket: PacketSocket,
     readiness: Readiness,
-    dataplane: Dataplane,
+    /// Locked for no longer than the one thing takes that is done with it.
+    dataplane: Arc<Mutex<Dataplane>>,
     buffers: Vec<[u8; FRAME_MAX]>,
     round_at: Time,
     /// There are outputs left for the next turn.
@@ -109,13 +115,13 @@ impl Opening {
     /// Takes down what has been built up so far.
     pub(super) async fn close(mut self) {
         if let Ok(parts) = self.done().await {
-            take_down(parts.dataplane).await;
+            take_down(Arc::new(Mutex::new(parts.dataplane))).await;
         }
     }
 }
 
 /// Ends a data plane. Its threads have ended when this returns.
-async fn take_down(dataplane: Dataplane) {
+async fn take_down(dataplane: Arc<Mutex<Dataplane>>) {
     // Joining a thread would hold up all ports.
     if let Err(error) = spawn_blocking(move || drop(dataplane)).await {
         warn!(%error, "a data plane did not end well");
@@ -138,7 +144,7 @@ impl Session {
             driver,
             socket,
             readiness,
-            dataplane,
+            dataplane: Arc::new(Mutex::new(dataplane)),
             buffers: vec![[0; FRAME_MAX]; BATCH],
             round_at: now().after(ROUND),
             backlog: false,
@@ -188,7 +194,7 @@ impl Session {
     pub(super) async fn follow(&mut self, link: LinkInfo) {
         let before = mem::replace(&mut self.link, link);
         if link.mtu != before.mtu {
-            match self.dataplane.set_parent_mtu(link.mtu) {
+            match self.have_done(move |plane| plane.set_parent_mtu(link.mtu)).await {
                 Ok(()) => info!(iface = %self.interface, mtu = link.mtu, "the MTU has changed"),
                 Err(error) => {
                     warn!(iface = %self.interface, mtu = link.mtu, %error, "the MTU has not been followed");
@@ -215,20 +221,37 @@ impl Session {
             match output {
                 PortOutput::Transmit(frame) => self.transmit(&frame),
                 PortOutput::Secy { id, command } => {
-                    let result = self.dataplane.apply(&command).await;
+                    let result = self
+                        .have_done(move |plane| Handle::current().block_on(plane.apply(&command)))
+                        .await;
                     if let Err(error) = &result {
                         warn!(iface = %self.interface, %error, "the data plane refuses a command");
                     }
                     self.driver.handle(now(), PortInput::Secy { id, result });
                 }
                 PortOutput::PollSecy => {
-                    if let Some(progress) = self.dataplane.snapshot().tx {
+                    if let Some(progress) = self.snapshot().tx {
                         self.driver.handle(now(), PortInput::TxProgress(progress));
                     }
                 }
             }
         }
         self.backlog = true;
+    }
+
+    /// Has the data plane do something. It may have to wait for its threads, and what else goes on in
+    /// this process must not wait with it.
+    async fn have_done(
+        &mut self,
+        work: impl FnOnce(&mut Dataplane) -> Result<(), SecyError> + Send + 'static,
+    ) -> Result<(), SecyError> {
+        let dataplane = Arc::clone(&self.dataplane);
+        let done = spawn_blocking(move || work(&mut lock(&dataplane))).await;
+        done.unwrap_or_else(|error| Err(SecyError::Refused(error.to_string())))
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        lock(&self.dataplane).snapshot()
     }
 
     /// Sends a frame, or counts it: the protocol repeats what it says.
@@ -244,18 +267,31 @@ impl Session {
         &self.readiness
     }
 
-    /// Takes in one batch of frames.
+    /// Takes in the frames that are there, up to [`BATCHES`] times [`BATCH`].
     pub(super) async fn receive(&mut self) -> io::Result<()> {
         let mut buffers = mem::take(&mut self.buffers);
-        let received = read(&self.socket, &self.readiness, &mut buffers).await;
-        if let Ok(lengths) = &received {
-            for (buffer, &length) in buffers.iter().zip(lengths) {
-                let frame = buffer.get(..length).unwrap_or(buffer);
-                self.step(PortInput::Frame(frame)).await;
+        let mut result = Ok(());
+        for _ in 0..BATCHES {
+            match self.receive_batch(&mut buffers).await {
+                Ok(count) if count == buffers.len() => {}
+                Ok(_) => break,
+                Err(error) => {
+                    result = Err(error);
+                    break;
+                }
             }
         }
         self.buffers = buffers;
-        received.map(|_| ())
+        result
+    }
+
+    async fn receive_batch(&mut self, buffers: &mut [[u8; FRAME_MAX]]) -> io::Result<usize> {
+        let lengths = read(&self.socket, &self.readiness, buffers).await?;
+        for (buffer, &length) in buffers.iter().zip(&lengths) {
+            let frame = buffer.get(..length).unwrap_or(buffer);
+            self.step(PortInput::Frame(frame)).await;
+        }
+        Ok(lengths.len())
     }
 
     /// Asks for a fresh SAK.
@@ -277,7 +313,7 @@ impl Session {
         Running {
             link: self.driver.link(),
             status: self.driver.status(now()),
-            dataplane: self.dataplane.snapshot(),
+            dataplane: self.snapshot(),
         }
     }
 
@@ -306,7 +342,7 @@ impl Session {
     /// Looks whether the data plane is well, and logs what has been refused since the last time:
     /// at most one line each, however much a stranger sends.
     fn look_round(&mut self) {
-        let snapshot = self.dataplane.snapshot();
+        let snapshot = self.snapshot();
         if !snapshot.alive {
             self.fault = Some("a thread of the data plane has ended");
         } else if snapshot.secure_interface == LinkState::Gone {
@@ -340,7 +376,12 @@ impl Highlights {
     }
 }
 
-/// Reads what is there, one frame into each buffer, and gives their lengths.
+fn lock(dataplane: &Mutex<Dataplane>) -> MutexGuard<'_, Dataplane> {
+    // One that broke in the midst of something tells so itself: it is not alive.
+    dataplane.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Reads what is there, one frame into each buffer, and gives their lengths; waits for the first.
 async fn read(
     socket: &PacketSocket,
     readiness: &Readiness,
