@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
-use crate::config::{DEFAULT_PATH, LogLevel};
+use crate::config::{ControlConfig, DEFAULT_PATH, LogLevel};
 use crate::profile::Word as _;
 
 /// Runs MACsec key agreement (MKA) on the ports of the configuration, and protects their frames.
@@ -28,6 +28,16 @@ pub(crate) struct Args {
     pub(crate) log_level: Option<LogLevel>,
 }
 
+impl Args {
+    /// Tells what holds of the control socket, these arguments considered.
+    pub(crate) fn control(&self, configured: ControlConfig) -> ControlConfig {
+        match &self.socket {
+            Some(socket) => ControlConfig { socket: socket.clone(), ..configured },
+            None => configured,
+        }
+    }
+}
+
 fn level(word: &str) -> Result<LogLevel, String> {
     LogLevel::from_name(word).ok_or_else(|| "one of error, warn, info, debug, trace".to_owned())
 }
@@ -41,6 +51,13 @@ mod tests {
         let args = Args::try_parse_from(["macsecd"]).unwrap();
         assert_eq!(args.config, PathBuf::from("/etc/macsecd/macsecd.toml"));
         assert_eq!((args.socket, args.check, args.log_level), (None, false, None));
+    }
+
+    #[test]
+    fn a_socket_that_is_given_holds_whatever_the_configuration_says() {
+        let args = Args::try_parse_from(["macsecd", "--socket", "/tmp/x.sock"]).unwrap();
+        let control = args.control(ControlConfig::default());
+        assert_eq!((control.socket, control.group), ("/tmp/x.sock".into(), "macsecd".to_owned()));
     }
 
     #[test]

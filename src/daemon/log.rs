@@ -5,11 +5,12 @@ use std::io::{self, IsTerminal};
 use anyhow::Context as _;
 use nix::sys::stat::fstat;
 use tracing::level_filters::LevelFilter;
+use tracing::warn;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer as _, Registry, fmt, reload};
 
-use crate::config::LogLevel;
+use crate::config::{Diagnostic, LogLevel};
 
 /// How much is logged. Can be changed while the daemon runs.
 #[derive(Debug)]
@@ -43,6 +44,13 @@ impl Verbosity {
             // It fails only where the log is no more, and then it matters to nobody.
             let _ = self.filter.reload(filter(level));
         }
+    }
+}
+
+/// Logs what is odd in a configuration: without colour, which the log would show as garbage.
+pub(crate) fn warnings(warnings: &[Diagnostic]) {
+    for warning in warnings {
+        warn!("{}", warning.render(false));
     }
 }
 

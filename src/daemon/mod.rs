@@ -10,6 +10,7 @@ mod args;
 mod entry;
 mod harden;
 mod links;
+mod loader;
 mod log;
 mod notify;
 mod plan;
@@ -29,7 +30,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{Instant, sleep_until};
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 use self::args::Args;
 use self::entry::Table;
@@ -60,7 +61,7 @@ pub fn main() -> ExitCode {
         }
     };
     if args.check {
-        plan.warnings.iter().for_each(|warning| eprintln!("{warning}"));
+        plan.warnings.iter().for_each(|warning| eprintln!("{}", warning.render(colour)));
         println!("{}: good", args.config.display());
         return ExitCode::SUCCESS;
     }
@@ -75,9 +76,7 @@ pub fn main() -> ExitCode {
 
 fn start(args: Args, plan: Plan) -> anyhow::Result<()> {
     let verbosity = log::start(args.log_level, plan.log_level)?;
-    for warning in &plan.warnings {
-        warn!("{warning}");
-    }
+    log::warnings(&plan.warnings);
     harden::harden();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -90,14 +89,13 @@ fn start(args: Args, plan: Plan) -> anyhow::Result<()> {
 
 async fn run(args: Args, plan: Plan, verbosity: Verbosity) -> anyhow::Result<()> {
     // Before anything is started: a second daemon must not touch the first one's interfaces.
-    let path = args.socket.as_ref().unwrap_or(&plan.control.socket);
-    let socket = ControlSocket::bind(path, &plan.control.group)?;
+    let control = args.control(plan.control.clone());
+    let socket = ControlSocket::bind(&control.socket, &control.group)?;
     let signals = Signals::new().context("handling signals")?;
     let (links, monitor) = Links::open().await.context("asking for the interfaces")?;
     let (ended, broken) = mpsc::channel(1);
     let (reloads, asked) = mpsc::channel(1);
-    let mut supervisor =
-        Supervisor::new(args.config, plan.control.clone(), verbosity, links, ended);
+    let mut supervisor = Supervisor::new(args, control, verbosity, links, ended);
     let (table, changes) = (supervisor.table(), supervisor.changes());
     let monitor = tokio::spawn(monitor.run());
     let answers = Answers { table: table.clone(), changes: changes.clone(), reloads };
@@ -105,7 +103,7 @@ async fn run(args: Args, plan: Plan, verbosity: Verbosity) -> anyhow::Result<()>
     let server = tokio::spawn(server.run());
     let watchdog = tokio::spawn(notify::watchdog(table.clone()));
 
-    supervisor.begin(plan).await?;
+    supervisor.begin(plan).await;
     info!(version = env!("CARGO_PKG_VERSION"), ports = table.borrow().len(), "macsecd is ready");
     notify::ready();
     let next_line = Instant::now();
@@ -136,7 +134,15 @@ async fn attend(
             Event::Ended(interface) => supervisor.restart(&interface).await,
             Event::Reload(answer) => {
                 notify::reloading();
-                let reloaded = supervisor.reload().await;
+                let loaded = tokio::select! {
+                    biased;
+                    () = events.signals.end() => return Ok(()),
+                    loaded = supervisor.load() => loaded,
+                };
+                let reloaded = match loaded {
+                    Ok(plan) => Ok(supervisor.adopt(plan).await),
+                    Err(refused) => Err(refused),
+                };
                 notify::ready();
                 // Whoever asked may have gone.
                 let _ = answer.map(|answer| answer.send(reloaded));
@@ -183,6 +189,14 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
         })
+    }
+
+    /// Waits until the daemon is to end.
+    async fn end(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
     }
 }
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{
-    self, Config, ControlConfig, DataplaneChoice, LinkSettings, LogLevel, PortConfig, SecurePolicy,
+    self, Config, ControlConfig, DataplaneChoice, Diagnostic, LinkSettings, LogLevel, PortConfig,
+    SecurePolicy,
 };
 use crate::ident::{CipherSuite, MacAddress, Sci};
 use crate::keyring::{Key, KeyRing};
@@ -19,8 +20,8 @@ pub(crate) struct Plan {
     pub(crate) ports: Vec<PortPlan>,
     pub(crate) control: ControlConfig,
     pub(crate) log_level: LogLevel,
-    /// What an operator should know all the same, ready to be shown.
-    pub(crate) warnings: Vec<String>,
+    /// What an operator should know all the same.
+    pub(crate) warnings: Vec<Diagnostic>,
 }
 
 /// A port that can be started.
@@ -49,11 +50,11 @@ impl Plan {
     ///
     /// # Errors
     ///
-    /// Everything that is wrong with it, ready to be shown.
+    /// Everything that is wrong with it, ready to be shown, in colour where wished.
     pub(crate) fn load(path: &Path, colour: bool) -> Result<Self, String> {
         let (config, warnings) = config::load(path).map_err(|error| error.render(colour))?;
         let mut plan = Self::new(config).map_err(|error| format!("{}: {error}", path.display()))?;
-        plan.warnings = warnings.iter().map(|warning| warning.render(colour)).collect();
+        plan.warnings = warnings;
         Ok(plan)
     }
 
@@ -127,6 +128,16 @@ impl PortPlan {
         }
         if same_keys(&self.keys, &before.keys) { Change::None } else { Change::Keys }
     }
+}
+
+/// What of the control socket would be another at the next start, a line each.
+pub(crate) fn control_changes(before: &ControlConfig, after: &ControlConfig) -> Vec<String> {
+    let ControlConfig { socket, group } = after;
+    let socket = (*socket != before.socket)
+        .then(|| format!("control-socket = {}: takes effect at the next start", socket.display()));
+    let group = (*group != before.group)
+        .then(|| format!("control-group = {group}: takes effect at the next start"));
+    socket.into_iter().chain(group).collect()
 }
 
 /// The rules of a port. The SCI is put in when the interface is known.
@@ -213,6 +224,21 @@ mod tests {
         );
         let auto = plan(&port("eth1", "dataplane = \"auto\"", &["01"])).unwrap();
         assert!(auto.ports[0].dataplane_reason().contains("userspace data plane only"));
+    }
+
+    #[test]
+    fn another_control_socket_or_group_is_told_and_put_off() {
+        let before = ControlConfig { socket: "/run/a.sock".into(), group: "a".to_owned() };
+        assert!(control_changes(&before, &before).is_empty());
+        let group = ControlConfig { group: "b".to_owned(), ..before.clone() };
+        assert_eq!(
+            control_changes(&before, &group),
+            ["control-group = b: takes effect at the next start"]
+        );
+        let both = ControlConfig { socket: "/run/b.sock".into(), ..group };
+        let lines = control_changes(&before, &both);
+        assert_eq!(lines.len(), 2);
+        assert_eq!(lines[0], "control-socket = /run/b.sock: takes effect at the next start");
     }
 
     #[test]

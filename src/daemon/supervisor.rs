@@ -1,30 +1,32 @@
 //! Starts and stops ports: at first, when the configuration changes, when one breaks, at the end.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use tokio::sync::{mpsc, watch};
-use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 
+use super::args::Args;
 use super::entry::{Entry, Table, follow};
 use super::links::Links;
-use super::log::Verbosity;
-use super::plan::{Change, Plan, PortPlan};
+use super::loader::Loader;
+use super::log::{self, Verbosity};
+use super::plan::{self, Change, Plan, PortPlan};
 use super::report;
-use super::service::Reloaded;
 use crate::config::ControlConfig;
 use crate::control::PortState;
 use crate::port::task;
 
 /// How long a port may take to stop. Its threads are waited for, and each ends within a batch.
 const STOP: Duration = Duration::from_secs(8);
+/// How long reading the configuration again may take. A key may come from a slow place.
+const LOAD: Duration = Duration::from_secs(5);
 /// How long a port that broke keeps still: a fault that comes again must not fill the log.
 const PAUSE: Duration = Duration::from_secs(5);
-/// How long the ports may take to set themselves up before the daemon calls itself ready.
+/// How long the ports may take to set themselves up before the daemon calls itself ready, or a
+/// reload done.
 const BEGIN: Duration = Duration::from_secs(5);
 /// How often they are asked whether they have.
 const LOOK: Duration = Duration::from_millis(5);
@@ -32,7 +34,8 @@ const LOOK: Duration = Duration::from_millis(5);
 /// Holds the ports.
 #[derive(Debug)]
 pub(crate) struct Supervisor {
-    path: PathBuf,
+    args: Args,
+    loader: Loader<Result<Plan, String>>,
     verbosity: Verbosity,
     links: Links,
     /// What holds until the next start.
@@ -54,7 +57,7 @@ struct Port {
 impl Supervisor {
     /// Makes one without ports. The names of ports that break are sent to `ended`.
     pub(crate) fn new(
-        path: PathBuf,
+        args: Args,
         control: ControlConfig,
         verbosity: Verbosity,
         links: Links,
@@ -62,7 +65,17 @@ impl Supervisor {
     ) -> Self {
         let (table, _) = watch::channel(Table::default());
         let (changes, _) = watch::channel(0);
-        Self { path, verbosity, links, control, ports: Vec::new(), table, changes, ended }
+        Self {
+            args,
+            loader: Loader::default(),
+            verbosity,
+            links,
+            control,
+            ports: Vec::new(),
+            table,
+            changes,
+            ended,
+        }
     }
 
     /// The ports that run.
@@ -76,33 +89,22 @@ impl Supervisor {
     }
 
     /// Starts the first ports, and waits until each has set itself up or said what is in the way.
-    pub(crate) async fn begin(&mut self, plan: Plan) -> anyhow::Result<()> {
+    pub(crate) async fn begin(&mut self, plan: Plan) {
         for port in plan.ports {
-            let port = self.start(port, Duration::ZERO)?;
+            let port = self.start(port, Duration::ZERO);
             self.ports.push(port);
         }
         self.publish();
         let table = self.table.borrow().clone();
-        let begun = async {
-            for entry in table.iter() {
-                while entry.is_starting().await {
-                    sleep(LOOK).await;
-                }
-            }
-        };
-        if timeout(BEGIN, begun).await.is_err() {
-            warn!("some ports are still being set up");
-        }
-        Ok(())
+        settle(&table).await;
     }
 
-    fn start(&self, plan: PortPlan, delay: Duration) -> anyhow::Result<Port> {
+    fn start(&self, plan: PortPlan, delay: Duration) -> Port {
         let link = self.links.watch(plan.interface());
-        let (handle, task) = task::spawn(plan.setup(delay), link)
-            .with_context(|| format!("starting the port on {}", plan.interface()))?;
+        let (handle, task) = task::spawn(plan.setup(delay), link);
         let entry = Arc::new(Entry::new(plan, handle));
         let following = follow(Arc::clone(&entry), self.changes.clone(), self.ended.clone());
-        Ok(Port { entry, task, follower: tokio::spawn(following) })
+        Port { entry, task, follower: tokio::spawn(following) }
     }
 
     /// Tells everybody which ports there are.
@@ -112,26 +114,24 @@ impl Supervisor {
         self.changes.send_modify(|count| *count = count.wrapping_add(1));
     }
 
-    /// Reads the configuration again and makes it so. Where it is not sound, nothing changes.
-    pub(crate) async fn reload(&mut self) -> Reloaded {
-        let path = self.path.clone();
-        // A key may come from a slow place; the ports go on meanwhile.
-        let plan = match spawn_blocking(move || Plan::load(&path, false)).await {
-            Ok(Ok(plan)) => plan,
-            Ok(Err(refused)) => {
-                error!("the new configuration is refused, the old one stays in force:\n{refused}");
-                return Err(refused);
-            }
-            Err(error) => return Err(format!("reading the configuration: {error}")),
+    /// Reads the configuration again; the ports go on meanwhile. Dropping this future changes nothing.
+    pub(crate) async fn load(&mut self) -> Result<Plan, String> {
+        let path = self.args.config.clone();
+        let refused = match self.loader.load(LOAD, move || Plan::load(&path, false)).await {
+            Ok(Ok(plan)) => return Ok(plan),
+            Ok(Err(refused)) => refused,
+            Err(error) => format!("{}: {error}", self.args.config.display()),
         };
-        for warning in &plan.warnings {
-            warn!("{warning}");
-        }
+        error!("the new configuration is refused, the old one stays in force:\n{refused}");
+        Err(refused)
+    }
+
+    /// Makes a configuration so, and gives what has changed, a line each.
+    pub(crate) async fn adopt(&mut self, plan: Plan) -> Vec<String> {
+        log::warnings(&plan.warnings);
         self.verbosity.follow(plan.log_level);
         let mut changes = self.make_so(plan.ports).await;
-        if plan.control != self.control {
-            changes.push("the control socket: changed at the next start only".to_owned());
-        }
+        changes.extend(plan::control_changes(&self.control, &self.args.control(plan.control)));
         match changes.as_slice() {
             [] => info!("the configuration was read again: nothing has changed"),
             changes => {
@@ -140,7 +140,7 @@ impl Supervisor {
                 }
             }
         }
-        Ok(changes)
+        changes
     }
 
     /// Stops, changes and starts ports; gives what was done, a line each.
@@ -167,37 +167,37 @@ impl Supervisor {
         }
         // First of all: a new port may take over the name of an old one's interface.
         stop_all(gone).await;
+        let mut started = Vec::new();
         for (plan, change) in plans {
             let interface = plan.interface().to_owned();
             let at = kept.iter().position(|port| port.entry.interface() == interface);
             let (port, line) = match (change, at.map(|at| kept.remove(at))) {
                 (Change::Keys, Some(port)) => self.change_keys(port, plan).await,
-                (Change::None, Some(port)) => (Ok(port), None),
+                (Change::None, Some(port)) => (port, None),
                 (Change::Add, _) => (self.start(plan, Duration::ZERO), Some("added")),
                 (Change::Restart | Change::None | Change::Keys, _) => {
                     (self.start(plan, Duration::ZERO), Some("started afresh"))
                 }
             };
-            match port {
-                Ok(port) => self.ports.push(port),
-                Err(error) => {
-                    error!(iface = %interface, "{error:#}");
-                    lines.push(format!("{interface}: {error:#}"));
-                    continue;
-                }
+            if matches!(change, Change::Add | Change::Restart) {
+                started.push(Arc::clone(&port.entry));
             }
+            self.ports.push(port);
             lines.extend(line.map(|line| format!("{interface}: {line}")));
         }
         self.publish();
+        settle(&started).await;
+        for entry in started {
+            let status = entry.status().await;
+            if let (PortState::Failed, Some(reason)) = (status.state, status.reason) {
+                lines.push(format!("{}: {} {}", entry.interface(), reason.code, reason.title));
+            }
+        }
         lines
     }
 
     /// Gives a port other keys while it runs.
-    async fn change_keys(
-        &self,
-        port: Port,
-        plan: PortPlan,
-    ) -> (anyhow::Result<Port>, Option<&'static str>) {
+    async fn change_keys(&self, port: Port, plan: PortPlan) -> (Port, Option<&'static str>) {
         match port.entry.handle.set_keys(Arc::clone(&plan.keys)).await {
             Ok(Ok(())) => {
                 let Port { entry, task, follower } = port;
@@ -206,11 +206,11 @@ impl Supervisor {
                 let following =
                     follow(Arc::clone(&entry), self.changes.clone(), self.ended.clone());
                 let follower = tokio::spawn(following);
-                (Ok(Port { entry, task, follower }), Some("keys changed"))
+                (Port { entry, task, follower }, Some("keys changed"))
             }
             Ok(Err(error)) => {
                 warn!(iface = %port.entry.interface(), %error, "the keys are not changed");
-                (Ok(port), Some("the keys are not changed: there are no random numbers"))
+                (port, Some("the keys are not changed: there are no random numbers"))
             }
             Err(_) => {
                 stop_all(vec![port]).await;
@@ -230,16 +230,28 @@ impl Supervisor {
             Ok(()) => error!(iface = %interface, "the port has ended by itself"),
             Err(error) => error!(iface = %interface, %error, "the port has broken"),
         }
-        match self.start(entry.plan.clone(), PAUSE) {
-            Ok(port) => self.ports.insert(at, port),
-            Err(error) => error!(iface = %interface, "{error:#}"),
-        }
+        let port = self.start(entry.plan.clone(), PAUSE);
+        self.ports.insert(at, port);
         self.publish();
     }
 
     /// Stops all ports.
     pub(crate) async fn end(self) {
         stop_all(self.ports).await;
+    }
+}
+
+/// Waits until each port has set itself up or said what is in the way.
+async fn settle(entries: &[Arc<Entry>]) {
+    let settled = async {
+        for entry in entries {
+            while entry.is_starting().await {
+                sleep(LOOK).await;
+            }
+        }
+    };
+    if timeout(BEGIN, settled).await.is_err() {
+        warn!("some ports are still being set up");
     }
 }
 

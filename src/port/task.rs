@@ -13,13 +13,13 @@ mod entropy;
 mod handle;
 mod session;
 
-use std::io;
 use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
+use tokio::time::sleep;
 use tracing::{debug, error, info, warn};
 
 pub use handle::{PortGone, PortHandle, RekeyError, Running, Stage, View};
@@ -74,15 +74,13 @@ const RETRY: Duration = Duration::from_secs(2);
 
 /// Starts a port. It stops when it is told to, or when its last handle is gone.
 ///
-/// `link` tells of the interface, `None` meaning that there is none.
-///
-/// # Errors
-///
-/// Where the process may open no more files.
+/// `link` tells of the interface, `None` meaning that there is none. Whatever is in the way, even of
+/// the port's clock, shows in its [`View`] and is tried again.
+#[must_use]
 pub fn spawn(
     setup: PortSetup,
     link: watch::Receiver<Option<LinkInfo>>,
-) -> io::Result<(PortHandle, JoinHandle<()>)> {
+) -> (PortHandle, JoinHandle<()>) {
     let (requests, received) = mpsc::channel(REQUESTS_MAX);
     let (changes, changed) = watch::channel(0);
     let state = State::Waiting { retry_at: now().after(setup.delay) };
@@ -91,12 +89,12 @@ pub fn spawn(
         link,
         requests: received,
         changes,
-        alarm: Alarm::new()?,
+        alarm: None,
         state,
         obstacle: None,
         shown: Highlights::default(),
     };
-    Ok((PortHandle::new(requests, changed), tokio::spawn(port.run())))
+    (PortHandle::new(requests, changed), tokio::spawn(port.run()))
 }
 
 /// The task.
@@ -105,7 +103,8 @@ struct Port {
     link: watch::Receiver<Option<LinkInfo>>,
     requests: mpsc::Receiver<Request>,
     changes: watch::Sender<u64>,
-    alarm: Alarm,
+    /// Not there before there was a file left for it.
+    alarm: Option<Alarm>,
     state: State,
     /// What is in the way, and since when; also while it is tried again.
     obstacle: Option<(Time, String)>,
@@ -149,8 +148,10 @@ impl Port {
     async fn run(mut self) {
         debug!(iface = %self.setup.interface, "port begins");
         loop {
-            self.follow_link().await;
-            self.catch_up().await;
+            if self.has_clock() {
+                self.follow_link().await;
+                self.catch_up().await;
+            }
             self.tell();
             match self.wait().await {
                 Event::Due => {}
@@ -172,11 +173,22 @@ impl Port {
             State::Waiting { retry_at } => Some(*retry_at),
             State::Running(session) => Some(session.due()),
         };
-        if let Err(error) = self.alarm.set(due) {
+        if let Some(alarm) = &mut self.alarm
+            && let Err(error) = alarm.set(due)
+        {
             error!(iface = %self.setup.interface, %error, "the port's clock cannot be set");
             return Event::Stop;
         }
-        let state = &mut self.state;
+        let (state, alarm) = (&mut self.state, &mut self.alarm);
+        let clock = async {
+            match alarm {
+                Some(alarm) => alarm.rings().await,
+                None => {
+                    sleep(RETRY).await;
+                    Ok(())
+                }
+            }
+        };
         let arrival = async {
             match state {
                 State::Running(session) => {
@@ -192,7 +204,7 @@ impl Port {
         };
         tokio::select! {
             biased;
-            rings = self.alarm.rings() => match rings {
+            rings = clock => match rings {
                 Ok(()) => Event::Due,
                 Err(error) => {
                     error!(iface = %self.setup.interface, %error, "the port's clock fails");
@@ -207,6 +219,18 @@ impl Port {
             },
             event = arrival => event,
         }
+    }
+
+    /// Tells whether there is a clock, and tries to get one.
+    fn has_clock(&mut self) -> bool {
+        if self.alarm.is_some() {
+            return true;
+        }
+        match Alarm::new() {
+            Ok(alarm) => self.alarm = Some(alarm),
+            Err(error) => self.block(format!("opening a timer: {error}")),
+        }
+        self.alarm.is_some()
     }
 
     /// Builds up, changes or takes down what stands on the interface, as it now is.
@@ -276,7 +300,7 @@ impl Port {
         }
     }
 
-    /// Takes in one batch of frames.
+    /// Takes in some batches of frames.
     async fn receive(&mut self) {
         let Some(session) = self.state.session() else { return };
         if let Err(error) = session.receive().await {

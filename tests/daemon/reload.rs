@@ -161,3 +161,40 @@ fn a_key_file_that_others_can_read_is_refused_at_a_reload_too() {
     assert_eq!(identity(&pair.a), before);
     assert_eq!(pair.a.port_on(CABLE).unwrap()["participants"][0]["ckn"], "0badc0de");
 }
+
+#[test]
+fn another_control_group_is_told_and_waits_for_the_next_start() {
+    let pair = Pair::secured(&Config::new(SUITE));
+    let before = identity(&pair.a);
+    // The socket is given on the command line, and what the file says of it never matters.
+    let more = "control-group = \"root\"\ncontrol-socket = \"/run/macsecd/other.sock\"\n";
+    pair.a.write("macsecd.toml", &format!("{more}{}", Config::new(SUITE).text()));
+    let (code, out, complaint) = pair.a.macsecctl(&["reload"]);
+    assert_eq!(code, 0, "{complaint}");
+    for said in [&out, &pair.a.log()] {
+        assert!(said.contains("control-group = root: takes effect at the next start"), "{said}");
+        assert!(!said.contains("other.sock"), "{said}");
+    }
+    assert_eq!(identity(&pair.a), before);
+}
+
+#[test]
+fn a_port_that_cannot_be_set_up_is_told_by_the_reload_and_stays() {
+    let pair = Pair::secured(&Config::new(SUITE));
+    let before = identity(&pair.a);
+    pair.a.namespace.cable("eth2", &pair.b.namespace, "eth2");
+    // Its secure interface would have the name of a cable.
+    let second = format!(
+        "\n[[port]]\ninterface = \"eth2\"\nsecure-interface = \"{CABLE}x\"\n\
+         cipher-suites = [\"{SUITE}\"]\n[[port.key]]\nckn = \"02\"\ncak = \"{}\"\n",
+        cak(7, 16)
+    );
+    pair.a.namespace.cable(&format!("{CABLE}x"), &pair.b.namespace, &format!("{CABLE}x"));
+    pair.a.write("macsecd.toml", &Config::new(SUITE).followed_by(&second).text());
+    let (code, out, complaint) = pair.a.macsecctl(&["reload"]);
+    assert_eq!(code, 0, "{complaint}");
+    assert!(out.contains("eth2: added") && out.contains("eth2: E311"), "{out}");
+    let port = pair.a.port_on("eth2").unwrap();
+    assert_eq!((&port["state"], &port["reason"]["code"]), (&"failed".into(), &"E311".into()));
+    assert_eq!(identity(&pair.a), before);
+}
