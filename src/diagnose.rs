@@ -1,4 +1,5 @@
-//! Why there is no security: observations in, findings out, the likeliest cause first.
+//! Why there is no security, or less than there should be: observations in, findings out, the
+//! likeliest cause first.
 //!
 //! A finding has a code that never changes its meaning, a sentence for the operator and what to do
 //! about it. Where one cause explains another, the consequence is not reported: without carrier
@@ -6,11 +7,13 @@
 
 #![forbid(unsafe_code)]
 
+use std::mem;
 use std::time::Duration;
 
 use crate::ident::{CipherSuite, Ckn};
 use crate::mka::timers::LIFE;
 use crate::mka::{KeyServer, ParticipantStatus, PeerStatus, PortState, Status};
+use crate::secy::Counters;
 use crate::time::Time;
 use crate::wire::MacsecCapability;
 
@@ -33,7 +36,7 @@ pub struct Observed<'a> {
 /// One cause, with what to do.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Finding {
-    /// Stable name: `E` is an error, `N` a note.
+    /// Stable name: `E` is an error, `W` a warning, `N` a note.
     pub code: &'static str,
     /// The cause in one sentence.
     pub title: String,
@@ -187,6 +190,73 @@ fn without_live_peer(now: Time, observed: &Observed<'_>) -> Finding {
     }
     silent(now, evidence.mkpdu)
 }
+
+/// What has happened lately to frames of a port that is secured, by what its counters did.
+#[derive(Clone, Debug, Default)]
+pub struct Trend {
+    last: Counters,
+    not_valid: Option<Time>,
+    late: Option<Time>,
+    too_long: Option<Time>,
+}
+
+impl Trend {
+    /// Takes in what has been counted by now. What happened while the port was not secured is not
+    /// of interest: then there is a [`reason`].
+    pub fn note(&mut self, now: Time, secured: bool, counters: &Counters) {
+        let before = mem::replace(&mut self.last, *counters);
+        let grown = |before: u64, after: u64, known| {
+            // Fewer than before: they have begun again.
+            if secured && after > before { Some(now) } else { known }
+        };
+        self.not_valid =
+            grown(before.in_pkts_not_valid, counters.in_pkts_not_valid, self.not_valid);
+        self.late = grown(before.in_pkts_late, counters.in_pkts_late, self.late);
+        self.too_long = grown(before.out_pkts_too_long, counters.out_pkts_too_long, self.too_long);
+    }
+}
+
+/// Finds what is wrong with a port although it is secured.
+#[must_use]
+pub fn findings(now: Time, trend: &Trend, pn_used_ratio: f64) -> Vec<Finding> {
+    let lately = |at: Option<Time>| at.is_some_and(|at| now.since(at) < LATELY);
+    let found = [
+        lately(trend.not_valid).then(|| {
+            Finding::new(
+                "W304",
+                "frames arrive that do not validate (in_pkts_not_valid grows)",
+                "Something on the path changes frames, or somebody forges them; both are dropped. Compare the counters at both ends and look for a faulty line.",
+            )
+        }),
+        lately(trend.late).then(|| {
+            Finding::new(
+                "W306",
+                "frames arrive too late and are dropped (in_pkts_late grows)",
+                "The path changes their order, or somebody repeats old ones. Where it is the path, set replay-window to the reordering that it makes.",
+            )
+        }),
+        lately(trend.too_long).then(|| {
+            Finding::new(
+                "W307",
+                "frames are too long to be protected and are dropped (out_pkts_too_long grows)",
+                "An interface stacked on the secure one with a VLAN tag needs an MTU 4 less than it; or raise the MTU of the interface that faces the peer, on both ends and all between.",
+            )
+        }),
+        (pn_used_ratio > PN_USED_MAX).then(|| {
+            Finding::new(
+                "W308",
+                format!("{:.0} % of the key's packet numbers are used", pn_used_ratio * 100.0),
+                "The key server should have made a fresh key at 75 %. Ask it for one (`macsecctl rekey` there): when none are left, no frame is sent. With an XPN cipher suite they last practically for ever.",
+            )
+        }),
+    ];
+    found.into_iter().flatten().collect()
+}
+
+/// How long something is worth a finding after it happened.
+const LATELY: Duration = Duration::from_secs(60);
+/// A fresh key is made at 0.75 (802.1X-2020 9.8, PendingPNExhaustion) and takes a moment to come.
+const PN_USED_MAX: f64 = 0.76;
 
 /// The finding for a port that is about to be set up.
 #[must_use]

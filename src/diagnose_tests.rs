@@ -184,3 +184,45 @@ fn a_server_that_wants_no_macsec_is_named_and_obeyed_only_where_policy_does() {
         assert_eq!(code(&after(pair, 3)), Some(found));
     }
 }
+
+fn at(seconds: u64) -> Time {
+    Time::ZERO.after(Duration::from_secs(seconds))
+}
+
+fn codes(now: u64, trend: &Trend, pn_used_ratio: f64) -> Vec<&'static str> {
+    findings(at(now), trend, pn_used_ratio).iter().map(|found| found.code).collect()
+}
+
+#[test]
+fn frames_that_are_lost_are_named_for_a_minute_and_no_longer() {
+    let lost = Counters { in_pkts_not_valid: 7, in_pkts_late: 1, ..Counters::default() };
+    let mut trend = Trend::default();
+    trend.note(at(1), true, &Counters::default());
+    assert!(codes(1, &trend, 0.0).is_empty());
+    trend.note(at(2), true, &lost);
+    trend.note(at(30), true, &Counters { out_pkts_too_long: 3, ..lost });
+    assert_eq!(codes(61, &trend, 0.0), ["W304", "W306", "W307"]);
+    assert_eq!(codes(62, &trend, 0.0), ["W307"]);
+    let advice = &findings(at(62), &trend, 0.0)[0].advice;
+    assert!(advice.contains("VLAN tag needs an MTU 4 less"), "{advice}");
+    assert!(codes(90, &trend, 0.0).is_empty());
+}
+
+#[test]
+fn what_was_lost_before_the_port_was_secured_or_before_it_began_again_is_no_finding() {
+    let mut trend = Trend::default();
+    trend.note(at(1), false, &Counters { in_pkts_not_valid: 7, ..Counters::default() });
+    trend.note(at(2), true, &Counters { in_pkts_not_valid: 7, ..Counters::default() });
+    trend.note(at(3), true, &Counters::default());
+    assert!(codes(3, &trend, 0.0).is_empty());
+    trend.note(at(4), true, &Counters { in_pkts_not_valid: 1, ..Counters::default() });
+    assert_eq!(codes(4, &trend, 0.0), ["W304"]);
+}
+
+#[test]
+fn packet_numbers_that_run_out_are_named_after_a_fresh_key_was_due() {
+    let trend = Trend::default();
+    assert!(codes(1, &trend, 0.75).is_empty());
+    assert_eq!(codes(1, &trend, 0.9), ["W308"]);
+    assert_eq!(findings(at(1), &trend, 0.9)[0].title, "90 % of the key's packet numbers are used");
+}

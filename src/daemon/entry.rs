@@ -1,15 +1,17 @@
 //! What everybody in the daemon knows of a running port.
 
+use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
-use tracing::info;
+use tracing::{info, warn};
 
 use super::plan::PortPlan;
 use super::report::{self, Answer};
 use crate::control::{PortState, PortStatus};
+use crate::diagnose::Trend;
 use crate::port::task::{PortHandle, Stage};
 
 /// The ports that run, in the order of the configuration.
@@ -22,13 +24,17 @@ pub(crate) struct Entry {
     pub(crate) handle: PortHandle,
     /// What the log and the service manager were last told.
     told: Mutex<Told>,
+    /// What its counters have done, looked at with each status and so once a second at least.
+    trend: Mutex<Trend>,
 }
 
-/// How a port stands, in two words.
+/// How a port stands, in a few words.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Told {
     pub(crate) state: PortState,
     pub(crate) code: Option<String>,
+    /// The codes of what is wrong although it is secured.
+    findings: Vec<String>,
 }
 
 /// How long a port may take to say how it stands. It does nothing that takes longer.
@@ -40,12 +46,14 @@ const GAP: Duration = Duration::from_millis(20);
 
 impl Entry {
     pub(crate) fn new(plan: PortPlan, handle: PortHandle) -> Self {
-        Self { plan, handle, told: Mutex::default() }
+        Self { plan, handle, told: Mutex::default(), trend: Mutex::default() }
     }
 
     /// The same port, running by another plan.
     pub(crate) fn with_plan(&self, plan: PortPlan) -> Self {
-        Self { plan, handle: self.handle.clone(), told: Mutex::new(self.told()) }
+        let trend = self.trend.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let (told, trend) = (Mutex::new(self.told()), Mutex::new(trend));
+        Self { plan, handle: self.handle.clone(), told, trend }
     }
 
     /// The port's name.
@@ -64,7 +72,8 @@ impl Entry {
             Ok(Ok(view)) => Answer::View(Box::new(view)),
             Ok(Err(_)) | Err(_) => Answer::None,
         };
-        report::port_status(&self.plan, &answer)
+        let mut trend = self.trend.lock().unwrap_or_else(PoisonError::into_inner);
+        report::port_status(&self.plan, &answer, &mut trend)
     }
 
     /// Tells whether the port is still being set up for the first time.
@@ -75,14 +84,24 @@ impl Entry {
     /// Notes and logs how the port stands, and tells whether that is new.
     fn tell(&self, status: &PortStatus) -> bool {
         let code = status.reason.as_ref().map(|reason| reason.code.clone());
-        let now = Told { state: status.state, code };
+        let findings = status.findings.iter().map(|finding| finding.code.clone()).collect();
+        let now = Told { state: status.state, code, findings };
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         if *told == now {
             return false;
         }
-        *told = now;
+        let before = mem::replace(&mut *told, now);
         drop(told);
-        log(status);
+        if (status.state, status.reason.as_ref().map(|reason| &reason.code))
+            != (before.state, before.code.as_ref())
+        {
+            log(status);
+        }
+        for finding in &status.findings {
+            if !before.findings.contains(&finding.code) {
+                warn!(iface = %status.interface, code = %finding.code, "{}", finding.title);
+            }
+        }
         true
     }
 }

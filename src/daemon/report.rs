@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::plan::PortPlan;
 use crate::control::{self, Dataplane, Participant, Peer, PortState, PortStatus, Reason, Role};
 use crate::dataplane::{Drops, Snapshot};
-use crate::diagnose::{self, Finding, Observed};
+use crate::diagnose::{self, Finding, Observed, Trend};
 use crate::mka::{self, KeyServer, ParticipantStatus};
 use crate::port::Link;
 use crate::port::task::{Running, Stage, View};
@@ -21,8 +21,8 @@ pub(crate) enum Answer {
     None,
 }
 
-/// Puts together all that is known of a port.
-pub(crate) fn port_status(plan: &PortPlan, answer: &Answer) -> PortStatus {
+/// Puts together all that is known of a port, and keeps in `trend` what its counters do.
+pub(crate) fn port_status(plan: &PortPlan, answer: &Answer, trend: &mut Trend) -> PortStatus {
     let blank = PortStatus {
         interface: plan.interface().to_owned(),
         secure_interface: plan.secure_interface().to_owned(),
@@ -50,11 +50,17 @@ pub(crate) fn port_status(plan: &PortPlan, answer: &Answer) -> PortStatus {
             reason: Some(diagnose::not_set_up(plan.interface(), reason).into()),
             ..blank
         },
-        Stage::Running(running) => at_work(plan, *now, running, blank),
+        Stage::Running(running) => at_work(plan, *now, running, trend, blank),
     }
 }
 
-fn at_work(plan: &PortPlan, now: Time, running: &Running, blank: PortStatus) -> PortStatus {
+fn at_work(
+    plan: &PortPlan,
+    now: Time,
+    running: &Running,
+    trend: &mut Trend,
+    blank: PortStatus,
+) -> PortStatus {
     let Running { link, status, dataplane } = running;
     let observed = Observed {
         interface: plan.interface(),
@@ -65,10 +71,17 @@ fn at_work(plan: &PortPlan, now: Time, running: &Running, blank: PortStatus) -> 
     let secured = status.state == mka::PortState::Secured;
     let for_seconds = seconds(now, status.since);
     let sak = status.sak.as_ref();
+    trend.note(now, secured, &dataplane.counters);
+    let findings = if secured {
+        diagnose::findings(now, trend, sak.map_or(0.0, |sak| sak.pn_used_ratio))
+    } else {
+        Vec::new()
+    };
     PortStatus {
         state: state(status.state),
         state_seconds: for_seconds,
         reason: diagnose::reason(now, &observed).map(Reason::from),
+        findings: findings.into_iter().map(Reason::from).collect(),
         cipher_suite: sak.map(|sak| sak.suite.name().to_owned()),
         key_server: match status.key_server {
             Some(KeyServer::Own) => control::KeyServer::Own,
@@ -232,7 +245,8 @@ mod tests {
     }
 
     fn status(now: u64, stage: Stage) -> PortStatus {
-        port_status(&plan(), &Answer::View(Box::new(View { now: at(now), carrier: true, stage })))
+        let view = View { now: at(now), carrier: true, stage };
+        port_status(&plan(), &Answer::View(Box::new(view)), &mut Trend::default())
     }
 
     fn running(inputs: &[(u64, Link)]) -> Stage {
@@ -284,7 +298,7 @@ mod tests {
 
     #[test]
     fn a_port_that_gives_no_answer_is_failed() {
-        let status = port_status(&plan(), &Answer::None);
+        let status = port_status(&plan(), &Answer::None, &mut Trend::default());
         assert_eq!((status.state, code(&status)), (PortState::Failed, "E315"));
     }
 
