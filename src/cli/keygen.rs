@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 
 use super::{ExitCode, Failure, Screen};
 use crate::config::DAEMON_USER;
-use crate::crypto::{Entropy, NoEntropy};
+use crate::crypto::NoEntropy;
 
 /// What to make, and where it goes.
 #[derive(Debug, clap::Args)]
@@ -38,7 +38,7 @@ pub(crate) fn run(args: &Args, screen: &mut Screen<'_>) -> Result<ExitCode, Fail
         Some(path) => Destination::File { path: path.clone(), owner: Owner::of_the_daemon() },
         None => Destination::Stdout,
     };
-    let text = keygen(&mut SystemEntropy, args.bits, &destination).map_err(|error| {
+    let text = keygen(&mut random, args.bits, &destination).map_err(|error| {
         let failure = Failure::new(ExitCode::Failure, error.to_string());
         match error.hint() {
             Some(hint) => failure.hint(hint),
@@ -115,11 +115,13 @@ pub(crate) enum KeygenError {
 }
 
 impl KeygenError {
-    fn hint(&self) -> Option<&'static str> {
+    fn hint(&self) -> Option<String> {
         match self {
-            Self::Exists(_) => Some("Name another file, or move this one away."),
-            Self::Io { error, .. } if error.kind() == io::ErrorKind::NotFound => {
-                Some("Make its directory first: `install -d -o macsecd -m 700 DIRECTORY`.")
+            Self::Exists(_) => Some("Name another file, or move this one away.".to_owned()),
+            Self::Io { path, error } if error.kind() == io::ErrorKind::NotFound => {
+                let directory = path.parent()?.display();
+                let command = format!("install -d -o {DAEMON_USER} -m 700 {directory}");
+                Some(format!("Make its directory first: `{command}`."))
             }
             Self::Io { .. } | Self::NoEntropy(_) | Self::BadName => None,
         }
@@ -134,19 +136,19 @@ impl KeygenError {
 ///
 /// [`KeygenError`]; no file is left behind.
 pub(crate) fn keygen(
-    entropy: &mut dyn Entropy,
+    fill: Fill<'_>,
     size: CakSize,
     destination: &Destination,
 ) -> Result<Zeroizing<String>, KeygenError> {
     let mut ckn = [0; 32];
-    entropy.fill(&mut ckn)?;
+    fill(&mut ckn)?;
     let mut cak = Zeroizing::new([0; 32]);
     let cak = match size {
         CakSize::Bits128 => cak.first_chunk_mut::<16>().map(<[u8; 16]>::as_mut_slice),
         CakSize::Bits256 => Some(cak.as_mut_slice()),
     };
     let cak = cak.unwrap_or_default();
-    entropy.fill(cak)?;
+    fill(cak)?;
     let (ckn, digits) = (hex(&ckn), hex(cak));
     // Sized once, so that no copy of the key is left behind.
     let mut text = Zeroizing::new(String::with_capacity(4096));
@@ -206,14 +208,12 @@ fn write_key(path: &Path, owner: Option<Owner>, digits: &str) -> Result<(), Keyg
         })
 }
 
-/// The randomness of the operating system, by way of the crypto library's generator.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct SystemEntropy;
+/// Fills what it is given with random octets.
+type Fill<'a> = &'a mut dyn FnMut(&mut [u8]) -> Result<(), NoEntropy>;
 
-impl Entropy for SystemEntropy {
-    fn fill(&mut self, out: &mut [u8]) -> Result<(), NoEntropy> {
-        aws_lc_rs::rand::fill(out).map_err(|_| NoEntropy)
-    }
+/// The randomness of the operating system, by way of the crypto library's generator.
+fn random(out: &mut [u8]) -> Result<(), NoEntropy> {
+    aws_lc_rs::rand::fill(out).map_err(|_| NoEntropy)
 }
 
 #[cfg(test)]
@@ -223,24 +223,19 @@ mod tests {
     use super::*;
 
     /// Counts up, so that a test can write down what comes out.
-    struct Counting(u8);
-
-    impl Entropy for Counting {
-        fn fill(&mut self, out: &mut [u8]) -> Result<(), NoEntropy> {
+    fn counting() -> impl FnMut(&mut [u8]) -> Result<(), NoEntropy> {
+        let mut next = 0_u8;
+        move |out| {
             for octet in out {
-                *octet = self.0;
-                self.0 = self.0.wrapping_add(1);
+                *octet = next;
+                next = next.wrapping_add(1);
             }
             Ok(())
         }
     }
 
-    struct Dry;
-
-    impl Entropy for Dry {
-        fn fill(&mut self, _: &mut [u8]) -> Result<(), NoEntropy> {
-            Err(NoEntropy)
-        }
+    fn dry(_: &mut [u8]) -> Result<(), NoEntropy> {
+        Err(NoEntropy)
     }
 
     const CKN: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
@@ -257,7 +252,7 @@ mod tests {
     fn a_key_goes_into_a_private_file_and_not_into_the_text() {
         let path = scratch("new").join("link1.cak");
         let to = Destination::File { path: path.clone(), owner: None };
-        let text = keygen(&mut Counting(0), CakSize::Bits128, &to).unwrap();
+        let text = keygen(&mut counting(), CakSize::Bits128, &to).unwrap();
         assert_eq!(
             *text,
             format!("[[port.key]]\nckn = \"{CKN}\"\ncak = \"file:{}\"\n", path.display())
@@ -272,7 +267,7 @@ mod tests {
         let path = scratch("exists").join("link1.cak");
         fs::write(&path, "old").unwrap();
         let to = Destination::File { path: path.clone(), owner: None };
-        let refused = keygen(&mut Counting(0), CakSize::Bits256, &to);
+        let refused = keygen(&mut counting(), CakSize::Bits256, &to);
         assert!(matches!(refused, Err(KeygenError::Exists(_))));
         assert_eq!(fs::read_to_string(&path).unwrap(), "old");
         fs::remove_dir_all(path.parent().unwrap()).unwrap();
@@ -282,7 +277,7 @@ mod tests {
     fn without_randomness_there_is_no_key_and_no_file() {
         let path = scratch("dry").join("link1.cak");
         let to = Destination::File { path: path.clone(), owner: None };
-        let refused = keygen(&mut Dry, CakSize::Bits256, &to);
+        let refused = keygen(&mut dry, CakSize::Bits256, &to);
         assert!(matches!(refused, Err(KeygenError::NoEntropy(_))));
         assert!(!path.exists());
         fs::remove_dir_all(path.parent().unwrap()).unwrap();
@@ -291,13 +286,16 @@ mod tests {
     #[test]
     fn a_directory_that_is_not_there_is_named() {
         let to = Destination::File { path: "/nonexistent/macsecd/link1.cak".into(), owner: None };
-        let said = keygen(&mut Counting(0), CakSize::Bits256, &to).unwrap_err().to_string();
+        let refused = keygen(&mut counting(), CakSize::Bits256, &to).unwrap_err();
+        let said = refused.to_string();
         assert!(said.starts_with("/nonexistent/macsecd/link1.cak cannot be written: "), "{said}");
+        let hint = refused.hint().unwrap();
+        assert!(hint.ends_with("`install -d -o macsecd -m 700 /nonexistent/macsecd`."), "{hint}");
     }
 
     #[test]
     fn a_key_is_in_the_text_where_it_was_asked_for() {
-        let text = keygen(&mut Counting(0), CakSize::Bits128, &Destination::Stdout).unwrap();
+        let text = keygen(&mut counting(), CakSize::Bits128, &Destination::Stdout).unwrap();
         assert!(text.ends_with(&format!("ckn = \"{CKN}\"\ncak = \"{CAK}\"\n")));
     }
 
@@ -310,7 +308,7 @@ mod tests {
         let path = scratch("owner").join("link1.cak");
         let owner = Some(Owner { user: 12345, group: 12346 });
         let to = Destination::File { path: path.clone(), owner };
-        keygen(&mut Counting(0), CakSize::Bits256, &to).unwrap();
+        keygen(&mut counting(), CakSize::Bits256, &to).unwrap();
         let found = fs::metadata(&path).unwrap();
         assert_eq!((found.uid(), found.gid(), found.mode() & 0o7777), (12345, 12346, 0o600));
         fs::remove_dir_all(path.parent().unwrap()).unwrap();
@@ -318,7 +316,7 @@ mod tests {
 
     #[test]
     fn two_keys_differ() {
-        let make = || keygen(&mut SystemEntropy, CakSize::Bits256, &Destination::Stdout).unwrap();
+        let make = || keygen(&mut random, CakSize::Bits256, &Destination::Stdout).unwrap();
         assert_ne!(*make(), *make());
     }
 }

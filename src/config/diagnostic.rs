@@ -40,7 +40,7 @@ macro_rules! codes {
 codes! {
     /// The file cannot be read.
     Unreadable = "unreadable",
-    /// Anybody may change the file.
+    /// Somebody may change the file who is neither root nor the user that reads it.
     Unprotected = "unprotected",
     /// The file is not UTF-8.
     NotText = "not-text",

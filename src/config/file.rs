@@ -1,17 +1,19 @@
 //! The configuration as a file.
 
 use std::{
-    fs::OpenOptions,
+    fs::{Metadata, OpenOptions},
     io::{self, Read},
     os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::Path,
 };
 
+use nix::unistd::geteuid;
 use zeroize::Zeroizing;
 
 use super::{
     Config, FILE_MAX, SystemKeys,
     diagnostic::{Code, ConfigError, Diagnostic, Source},
+    reader::daemon_user,
     redact::redact,
     top::parse,
 };
@@ -39,7 +41,7 @@ pub(crate) fn read(path: &Path) -> Result<ConfigText, ConfigError> {
         let path = path.display().to_string().into();
         ConfigError::single(diagnostic, Source { path, text: "".into() })
     };
-    let (octets, mode) = read_octets(path).map_err(|error| {
+    let (octets, found) = read_octets(path).map_err(|error| {
         let help = if error.kind() == io::ErrorKind::NotFound {
             "`macsecctl check FILE` reads another file".to_owned()
         } else {
@@ -47,10 +49,10 @@ pub(crate) fn read(path: &Path) -> Result<ConfigText, ConfigError> {
         };
         refuse(Diagnostic::error(Code::Unreadable, format!("{error}")).help(help))
     })?;
-    if mode & 0o002 != 0 {
-        let title = format!("anybody may change this file: its mode is {mode:04o}");
-        let help = format!("`chmod o-w {}`", path.display());
-        return Err(refuse(Diagnostic::error(Code::Unprotected, title).help(help)));
+    let mode = found.mode() & 0o7777;
+    let users = [Some(geteuid().as_raw()), daemon_user()];
+    if let Some(unprotected) = unprotected(path, mode, found.uid(), &users) {
+        return Err(refuse(unprotected));
     }
     match str::from_utf8(&octets) {
         // Copied into a string of the right size, which is wiped like the octets.
@@ -71,7 +73,25 @@ pub(crate) fn read(path: &Path) -> Result<ConfigText, ConfigError> {
     }
 }
 
-fn read_octets(path: &Path) -> io::Result<(Zeroizing<Vec<u8>>, u32)> {
+/// Says who may change a file beside root and `users`. Whoever can change it can turn protection off
+/// or put in a key of his own.
+fn unprotected(path: &Path, mode: u32, owner: u32, users: &[Option<u32>]) -> Option<Diagnostic> {
+    let (title, command) = if owner != 0 && !users.contains(&Some(owner)) {
+        (format!("this file belongs to user {owner}, who could change it"), "chown root")
+    } else {
+        let (who, command) = match mode & 0o022 {
+            0 => return None,
+            0o020 => ("its group", "chmod g-w"),
+            0o002 => ("anybody", "chmod o-w"),
+            _ => ("anybody", "chmod go-w"),
+        };
+        (format!("{who} may change this file: its mode is {mode:04o}"), command)
+    };
+    let help = format!("`{command} {}`", path.display());
+    Some(Diagnostic::error(Code::Unprotected, title).help(help))
+}
+
+fn read_octets(path: &Path) -> io::Result<(Zeroizing<Vec<u8>>, Metadata)> {
     // A pipe must not make the daemon wait. Links are followed: the file is often one.
     let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
     let mut file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
@@ -97,5 +117,39 @@ fn read_octets(path: &Path) -> io::Result<(Zeroizing<Vec<u8>>, u32)> {
         }
     }
     octets.truncate(filled);
-    Ok((octets, found.mode() & 0o7777))
+    Ok((octets, found))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn title(mode: u32, owner: u32) -> Option<String> {
+        let found = unprotected(Path::new("/c"), mode, owner, &[Some(990), None]);
+        found.map(|found| format!("{}; {}", found.title(), found.advice()))
+    }
+
+    #[test]
+    fn a_configuration_is_roots_or_ours_and_nobody_elses_to_change() {
+        for (mode, owner) in [(0o644, 0), (0o640, 990), (0o600, 0), (0o444, 0), (0o755, 0)] {
+            assert_eq!(title(mode, owner), None);
+        }
+        let said = |mode, owner| title(mode, owner).unwrap();
+        assert_eq!(
+            said(0o600, 1000),
+            "this file belongs to user 1000, who could change it; `chown root /c`"
+        );
+        assert_eq!(
+            said(0o664, 0),
+            "its group may change this file: its mode is 0664; `chmod g-w /c`"
+        );
+        assert_eq!(
+            said(0o646, 990),
+            "anybody may change this file: its mode is 0646; `chmod o-w /c`"
+        );
+        assert_eq!(
+            said(0o666, 0),
+            "anybody may change this file: its mode is 0666; `chmod go-w /c`"
+        );
+    }
 }

@@ -1,29 +1,28 @@
 //! One `[[port.key]]`: a name, and a key from somewhere.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use zeroize::Zeroizing;
 
 use crate::crypto::Cak;
 use crate::ident::{CipherSuite, Ckn};
+use crate::keyring::Key;
 use crate::profile::{CakPadding, LinkSettings};
 
 /// A key of a port.
 #[derive(Debug)]
 pub struct KeyConfig {
-    /// Its name.
-    pub ckn: Ckn,
     /// Where it came from.
     pub source: KeySource,
-    /// The key itself.
-    pub cak: Cak,
+    /// The key itself and its name, shared with the ring that it goes into.
+    pub key: Arc<Key>,
 }
 
 impl KeyConfig {
     /// Tells whether the other one has the same name and the same key, wherever they came from.
     #[must_use]
     pub fn same_as(&self, other: &Self) -> bool {
-        self.ckn == other.ckn && self.cak.same_as(&other.cak)
+        self.key.ckn == other.key.ckn && self.key.cak.same_as(&other.key.cak)
     }
 }
 
@@ -103,7 +102,7 @@ pub(crate) fn is_reference(value: &str) -> bool {
         rest.is_some_and(|rest| {
             let rest = rest.trim_start_matches('/');
             let rest = rest.split(['"', '\'', ' ', '\n']).next().unwrap_or_default();
-            !rest.bytes().all(|octet| octet.is_ascii_hexdigit())
+            !rest.bytes().all(|octet| octet.is_ascii_hexdigit() || matches!(octet, b':' | b'-'))
         })
     })
 }

@@ -33,6 +33,13 @@ pub use crate::profile::{CakPadding, DataplaneChoice, LinkSettings, SecurePolicy
 /// Where the configuration is.
 pub const DEFAULT_PATH: &str = "/etc/macsecd/macsecd.toml";
 
+/// Where the daemon listens where the configuration does not say; `control` has the same for its
+/// clients, and knows nothing of the configuration.
+pub const DEFAULT_SOCKET: &str = "/run/macsecd/control.sock";
+
+/// The group that may ask for the status where the configuration names none.
+pub const DEFAULT_GROUP: &str = "macsecd";
+
 /// The most ports: more than any router has. It bounds a mistake.
 pub const PORTS_MAX: usize = 1024;
 

@@ -1,6 +1,6 @@
 //! One `[[port]]`: its settings, resolved from file, profile and defaults.
 
-use std::{collections::BTreeMap, ops::Range};
+use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 use toml::de::DeTable;
 
@@ -14,6 +14,7 @@ use super::{
     values::{self, Tables, Value},
 };
 use crate::ident::{ConfidentialityOffset, KeyServerPriority};
+use crate::keyring::Key;
 use crate::profile::{
     DataplaneChoice, LinkSettings, PROFILES, Profile, ProfileValue, SecurePolicy, Setting,
 };
@@ -328,7 +329,7 @@ impl PortDraft {
     pub(crate) fn finish(self) -> Option<PortConfig> {
         let finish = |key: KeyDraft| {
             let (ckn, source) = (key.ckn?.0, key.source?.0);
-            Some(KeyConfig { ckn, source, cak: key.cak? })
+            Some(KeyConfig { source, key: Arc::new(Key { ckn, cak: key.cak? }) })
         };
         Some(PortConfig {
             interface: self.interface?.name,

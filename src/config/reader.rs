@@ -112,6 +112,11 @@ pub struct SystemKeys {
 /// The user that the service runs as.
 pub const DAEMON_USER: &str = "macsecd";
 
+/// The number of [`DAEMON_USER`], where there is that user.
+pub(crate) fn daemon_user() -> Option<u32> {
+    User::from_name(DAEMON_USER).ok().flatten().map(|daemon| daemon.uid.as_raw())
+}
+
 impl SystemKeys {
     /// Takes the credentials of this process, and trusts the files of its user; where that is root,
     /// who may be checking what the daemon is to read, those of [`DAEMON_USER`] too.
@@ -119,8 +124,7 @@ impl SystemKeys {
     pub fn from_env() -> Self {
         let credentials = env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
         let user = nix::unistd::geteuid();
-        let daemon = User::from_name(DAEMON_USER).ok().flatten().filter(|_| user.is_root());
-        let daemon = daemon.map(|daemon| daemon.uid.as_raw());
+        let daemon = daemon_user().filter(|_| user.is_root());
         Self::new(credentials, [user.as_raw()].into_iter().chain(daemon).collect())
     }
 

@@ -10,7 +10,7 @@ use std::{
 use toml::de::{DeTable, Error};
 
 use super::{
-    FILE_MAX, PORTS_MAX,
+    DEFAULT_GROUP, DEFAULT_SOCKET, FILE_MAX, PORTS_MAX,
     diagnostic::{Code, ConfigError, Diagnostic, Findings, Source, quoted},
     keys::{Place, check_keys},
     port::{Context, Named, PortConfig, PortDraft, read_port},
@@ -43,7 +43,7 @@ pub struct ControlConfig {
 
 impl Default for ControlConfig {
     fn default() -> Self {
-        Self { socket: "/run/macsecd/control.sock".into(), group: "macsecd".to_owned() }
+        Self { socket: DEFAULT_SOCKET.into(), group: DEFAULT_GROUP.to_owned() }
     }
 }
 

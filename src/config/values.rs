@@ -8,6 +8,7 @@ use toml::{
 };
 
 use super::{
+    DEFAULT_GROUP, DEFAULT_SOCKET,
     diagnostic::{Code, Diagnostic, Findings, quoted},
     keys::nearest,
 };
@@ -56,8 +57,8 @@ pub(crate) fn example(key: &str) -> String {
         ("interface", None) => "\"eth1\"".to_owned(),
         ("secure-interface", None) => "\"macsec0\"".to_owned(),
         ("profile", None) => "\"azure-expressroute-direct\"".to_owned(),
-        ("control-socket", None) => "\"/run/macsecd/control.sock\"".to_owned(),
-        ("control-group", None) => "\"macsecd\"".to_owned(),
+        ("control-socket", None) => format!("\"{DEFAULT_SOCKET}\""),
+        ("control-group", None) => format!("\"{DEFAULT_GROUP}\""),
         ("log-level", None) => "\"info\"".to_owned(),
         ("port" | "key", None) => return format!("[[{key}]]").replace("[key]", "[port.key]"),
         ("ckn", None) => "\"0123456789abcdef\"".to_owned(),

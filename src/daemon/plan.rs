@@ -9,7 +9,7 @@ use crate::config::{
     SecurePolicy,
 };
 use crate::ident::{CipherSuite, MacAddress, Sci};
-use crate::keyring::{Key, KeyRing};
+use crate::keyring::KeyRing;
 use crate::mka::{Access, Policy};
 use crate::port::task::PortSetup;
 
@@ -27,7 +27,6 @@ pub(crate) struct Plan {
 /// A port that can be started.
 #[derive(Clone, Debug)]
 pub(crate) struct PortPlan {
-    /// Without its keys.
     config: Arc<PortConfig>,
     pub(crate) keys: Arc<KeyRing>,
 }
@@ -75,9 +74,8 @@ impl Plan {
 }
 
 impl PortPlan {
-    fn new(mut config: PortConfig) -> Result<Self, String> {
-        let keys = std::mem::take(&mut config.keys);
-        let keys = keys.into_iter().map(|key| Arc::new(Key { ckn: key.ckn, cak: key.cak }));
+    fn new(config: PortConfig) -> Result<Self, String> {
+        let keys = config.keys.iter().map(|key| Arc::clone(&key.key));
         let keys = KeyRing::new(keys.collect())
             .map_err(|error| format!("port {}: {error}", config.interface))?;
         Ok(Self { config: Arc::new(config), keys: Arc::new(keys) })
@@ -126,7 +124,7 @@ impl PortPlan {
         if !self.config.same_settings(&before.config) {
             return Change::Restart;
         }
-        if same_keys(&self.keys, &before.keys) { Change::None } else { Change::Keys }
+        if self.config.same_keys(&before.config) { Change::None } else { Change::Keys }
     }
 }
 
@@ -157,12 +155,6 @@ fn policy(link: &LinkSettings) -> Policy {
         rekey_after: link.rekey,
         destination: MacAddress::PAE_GROUP,
     }
-}
-
-/// Tells whether two rings hold the same keys in the same order.
-fn same_keys(one: &KeyRing, other: &KeyRing) -> bool {
-    one.iter().count() == other.iter().count()
-        && one.iter().zip(other.iter()).all(|(a, b)| a.ckn == b.ckn && a.cak.same_as(&b.cak))
 }
 
 #[cfg(test)]

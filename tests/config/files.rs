@@ -57,7 +57,7 @@ fn a_key_is_read_from_a_private_file() {
     let key = scratch.file("a.cak", 0o600, CAK);
     let config = scratch.config(&format!("file:{}", key.display()));
     let (config, warnings) = config::load(&config).unwrap();
-    assert_eq!((config.ports[0].keys[0].cak.len(), warnings.len()), (16, 0));
+    assert_eq!((config.ports[0].keys[0].key.cak.len(), warnings.len()), (16, 0));
     assert_eq!(config.ports[0].keys[0].source, KeySource::File(key));
 }
 
@@ -145,6 +145,34 @@ fn a_configuration_that_cannot_be_read_says_why() {
     let said = refusal(&open);
     assert!(said.starts_with("error[unprotected]: anybody may change this file"), "{said}");
     assert!(said.contains("help: `chmod o-w "), "{said}");
+}
+
+#[test]
+fn a_configuration_that_its_group_can_change_is_refused() {
+    use config::check::{CheckOptions, check};
+    let scratch = Scratch::new("group");
+    let key = scratch.file("a.cak", 0o600, CAK);
+    let config = scratch.config(&format!("file:{}", key.display()));
+    fs::set_permissions(&config, fs::Permissions::from_mode(0o664)).unwrap();
+    let said = refusal(&config);
+    assert!(said.starts_with("error[unprotected]: its group may change this file"), "{said}");
+    assert!(said.contains("help: `chmod g-w "), "{said}");
+    let options = CheckOptions { read_keys: false, explain: false, color: false };
+    assert_eq!(check(&config, options).exit_code, 78);
+}
+
+#[test]
+fn a_configuration_of_somebody_else_is_refused() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let scratch = Scratch::new("stranger");
+    let key = scratch.file("a.cak", 0o600, CAK);
+    let config = scratch.config(&format!("file:{}", key.display()));
+    std::os::unix::fs::chown(&config, Some(12345), None).unwrap();
+    let said = refusal(&config);
+    assert!(said.starts_with("error[unprotected]: this file belongs to user 12345"), "{said}");
+    assert!(said.contains("help: `chown root "), "{said}");
 }
 
 #[test]

@@ -147,13 +147,20 @@ fn three_lines_are_enough() {
     let config = good(&format!("{PORT}{KEY}"));
     let port = config.port("eth1").unwrap();
     assert_eq!(port.secure_interface, "macsec0");
-    assert_eq!(port.keys[0].ckn.to_string(), "00112233");
-    assert_eq!(port.keys[0].cak.len(), 32);
+    assert_eq!(port.keys[0].key.ckn.to_string(), "00112233");
+    assert_eq!(port.keys[0].key.cak.len(), 32);
     assert_eq!(port.link.cipher_suites[0], CipherSuite::GcmAesXpn256);
     assert_eq!(port.link.policy, config::SecurePolicy::MustSecure);
     assert_eq!(config.control.socket, Path::new("/run/macsecd/control.sock"));
     assert_eq!(config.control.group, "macsecd");
     assert_eq!(config.log_level, config::LogLevel::Info);
+}
+
+/// Neither module may name the other.
+#[test]
+fn macsecctl_looks_for_the_socket_where_the_daemon_puts_it() {
+    assert_eq!(config::DEFAULT_SOCKET, macsecd::control::DEFAULT_SOCKET);
+    assert_eq!(config::DEFAULT_GROUP, macsecd::control::DEFAULT_GROUP);
 }
 
 #[test]
@@ -232,12 +239,12 @@ fn zeros_go_after_a_short_cak_up_to_the_suites_key_length() {
              [[port.key]]\nckn = \"01\"\ncak = \"{key}\"\n"
         );
         let (mut config, _) = parse(&text).unwrap();
-        config.ports.remove(0).keys.remove(0).cak
+        config.ports.remove(0).keys.remove(0).key
     };
     let written_out = |digits: usize| cak("gcm-aes-128", &format!("{:0<digits$}", "1234"));
-    assert!(cak("gcm-aes-128", "1234").same_as(&written_out(32)));
-    assert!(cak("gcm-aes-xpn-256", "1234").same_as(&written_out(64)));
-    assert!(!cak("gcm-aes-xpn-256", "1234").same_as(&written_out(32)));
+    assert!(cak("gcm-aes-128", "1234").cak.same_as(&written_out(32).cak));
+    assert!(cak("gcm-aes-xpn-256", "1234").cak.same_as(&written_out(64).cak));
+    assert!(!cak("gcm-aes-xpn-256", "1234").cak.same_as(&written_out(32).cak));
 }
 
 #[test]
