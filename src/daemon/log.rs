@@ -71,3 +71,10 @@ fn goes_to_journal() -> bool {
     let found = fstat(io::stderr()).map(|found| format!("{}:{}", found.st_dev, found.st_ino));
     found.is_ok_and(|found| named.to_str() == Some(&found))
 }
+
+/// A log that nobody reads.
+#[cfg(test)]
+pub(crate) fn silent(level: LogLevel) -> Verbosity {
+    let (_, handle) = reload::Layer::new(filter(level));
+    Verbosity { filter: handle, fixed: false }
+}

@@ -33,9 +33,9 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{error, info};
 
 use self::args::Args;
-use self::entry::Table;
 use self::links::Links;
 use self::log::Verbosity;
+use self::notify::Manager;
 use self::plan::Plan;
 use self::service::{Answers, Reloaded};
 use self::supervisor::Supervisor;
@@ -105,12 +105,13 @@ async fn run(args: Args, plan: Plan, verbosity: Verbosity) -> anyhow::Result<()>
 
     supervisor.begin(plan).await;
     info!(version = env!("CARGO_PKG_VERSION"), ports = table.borrow().len(), "macsecd is ready");
-    notify::ready();
+    let manager = Manager::from_env();
+    manager.ready().await;
     let next_line = Instant::now();
     let mut events = Events { signals, monitor, server, broken, asked, changes, next_line };
-    let result = attend(&mut supervisor, &mut events, &table).await;
+    let result = attend(&mut supervisor, &mut events, &manager).await;
 
-    notify::stopping();
+    manager.stopping().await;
     info!("macsecd is stopping");
     watchdog.abort();
     // The socket goes first: whoever connects from now on gets a clear answer.
@@ -126,14 +127,14 @@ async fn run(args: Args, plan: Plan, verbosity: Verbosity) -> anyhow::Result<()>
 async fn attend(
     supervisor: &mut Supervisor,
     events: &mut Events,
-    table: &watch::Receiver<Table>,
+    manager: &Manager,
 ) -> anyhow::Result<()> {
     loop {
         match events.next().await {
             Event::End(result) => return result,
             Event::Ended(interface) => supervisor.restart(&interface).await,
             Event::Reload(answer) => {
-                notify::reloading();
+                manager.reloading().await;
                 let loaded = tokio::select! {
                     biased;
                     () = events.signals.end() => return Ok(()),
@@ -143,11 +144,11 @@ async fn attend(
                     Ok(plan) => Ok(supervisor.adopt(plan).await),
                     Err(refused) => Err(refused),
                 };
-                notify::ready();
+                manager.ready().await;
                 // Whoever asked may have gone.
                 let _ = answer.map(|answer| answer.send(reloaded));
             }
-            Event::Changed => notify::status(&supervisor::summary(&table.borrow())),
+            Event::Changed => manager.status(&supervisor.summary()).await,
         }
     }
 }

@@ -235,6 +235,27 @@ impl Supervisor {
         self.publish();
     }
 
+    /// Puts the state of all ports in a line for the service manager.
+    pub(crate) fn summary(&self) -> String {
+        /// Those who want to know more ask `macsecctl status`.
+        const NAMED_MAX: usize = 4;
+        let table = self.table.borrow();
+        let told: Vec<_> = table.iter().map(|entry| (entry.interface(), entry.told())).collect();
+        let secured = told.iter().filter(|(_, told)| told.state == PortState::Secured).count();
+        let mut words: Vec<_> = told
+            .iter()
+            .take(NAMED_MAX)
+            .map(|(interface, told)| match &told.code {
+                Some(code) => format!("{interface} {} ({code})", report::word(told.state)),
+                None => format!("{interface} {}", report::word(told.state)),
+            })
+            .collect();
+        if let Some(more) = told.len().checked_sub(NAMED_MAX).filter(|&more| more > 0) {
+            words.push(format!("{more} more"));
+        }
+        format!("{secured} of {} ports secured: {}", told.len(), words.join(", "))
+    }
+
     /// Stops all ports.
     pub(crate) async fn end(self) {
         stop_all(self.ports).await;
@@ -275,22 +296,50 @@ async fn stop_all(ports: Vec<Port>) {
     stopping.join_all().await;
 }
 
-/// Puts the state of all ports in a line for the service manager.
-pub(crate) fn summary(table: &Table) -> String {
-    /// Those who want to know more ask `macsecctl status`.
-    const NAMED_MAX: usize = 4;
-    let told: Vec<_> = table.iter().map(|entry| (entry.interface(), entry.told())).collect();
-    let secured = told.iter().filter(|(_, told)| told.state == PortState::Secured).count();
-    let mut words: Vec<_> = told
-        .iter()
-        .take(NAMED_MAX)
-        .map(|(interface, told)| match &told.code {
-            Some(code) => format!("{interface} {} ({code})", report::word(told.state)),
-            None => format!("{interface} {}", report::word(told.state)),
-        })
-        .collect();
-    if let Some(more) = told.len().checked_sub(NAMED_MAX).filter(|&more| more > 0) {
-        words.push(format!("{more} more"));
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::LogLevel;
+    use crate::daemon::log;
+
+    fn plan() -> Plan {
+        let key = "ckn = \"01\"\ncak = \"000102030405060708090a0b0c0d0e0f\"";
+        let ports = ["none-such-1", "none-such-2"].map(|interface| {
+            format!(
+                "[[port]]\ninterface = \"{interface}\"\nsecure-interface = \"{interface}s\"\n\
+                 cipher-suites = [\"gcm-aes-128\"]\n[[port.key]]\n{key}\n"
+            )
+        });
+        Plan::parse(&ports.concat(), Path::new("test.toml")).unwrap()
     }
-    format!("{secured} of {} ports secured: {}", told.len(), words.join(", "))
+
+    /// A task that breaks takes neither the daemon nor the other ports with it.
+    #[test]
+    fn a_port_that_breaks_begins_again() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (links, _monitor) = Links::open().await.unwrap();
+            let (ended, mut broken) = mpsc::channel(1);
+            let verbosity = log::silent(LogLevel::Error);
+            let plan = plan();
+            let mut supervisor =
+                Supervisor::new(PathBuf::new(), plan.control.clone(), verbosity, links, ended);
+            supervisor.begin(plan).await.unwrap();
+            let line = "0 of 2 ports secured: none-such-1 down (E009), none-such-2 down (E009)";
+            while supervisor.summary() != line {
+                sleep(LOOK).await;
+            }
+
+            supervisor.ports[0].task.abort();
+            let name = timeout(STOP, broken.recv()).await.unwrap().unwrap();
+            assert_eq!(name, "none-such-1");
+            supervisor.restart(&name).await;
+            let status = supervisor.ports[0].entry.status().await;
+            assert_eq!(status.reason.unwrap().code, "E009");
+            assert_eq!(supervisor.table.borrow().len(), 2);
+            supervisor.end().await;
+        });
+    }
 }

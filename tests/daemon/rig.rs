@@ -1,12 +1,13 @@
 //! Two routers on a cable, each with a daemon of its own.
 
 use std::fs;
-use std::io::Read as _;
+use std::net::Shutdown;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixDatagram;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use macsecd::sys::PacketSocket;
@@ -30,15 +31,15 @@ pub(crate) struct Router {
     pub(crate) namespace: Arc<Namespace>,
     pub(crate) directory: TempDir,
     daemon: Option<Child>,
-    notify: UnixDatagram,
+    notices: Notices,
 }
 
 impl Router {
     /// Makes a machine without a daemon.
     pub(crate) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let notify = UnixDatagram::bind(directory.path().join("notify")).unwrap();
-        Self { namespace: Arc::new(Namespace::new()), directory, daemon: None, notify }
+        let notices = Notices::new(&directory.path().join("notify"));
+        Self { namespace: Arc::new(Namespace::new()), directory, daemon: None, notices }
     }
 
     pub(crate) fn file(&self, name: &str) -> PathBuf {
@@ -83,22 +84,11 @@ impl Router {
         self.wait_for_notice("READY=1");
     }
 
-    /// Waits until the daemon has told the service manager something that begins so.
+    /// Waits until the daemon has told the service manager something that begins so, after all
+    /// that was waited for before.
     pub(crate) fn wait_for_notice(&self, what: &str) -> String {
-        let deadline = Instant::now() + PROMISE;
-        let mut buffer = [0; 4096];
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            self.notify.set_read_timeout(Some(left.max(Duration::from_millis(1)))).unwrap();
-            let length = self
-                .notify
-                .recv(&mut buffer)
-                .unwrap_or_else(|error| panic!("no {what} ({error}); the log:\n{}", self.log()));
-            let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
-            if let Some(line) = text.lines().find(|line| line.starts_with(what)) {
-                return line.to_owned();
-            }
-        }
+        let notice = self.notices.next(|line| line.starts_with(what), PROMISE);
+        notice.unwrap_or_else(|| panic!("no {what}; the log:\n{}", self.log()))
     }
 
     /// The daemon's process.
@@ -123,7 +113,7 @@ impl Router {
                 self.daemon = Some(daemon);
                 panic!("the daemon does not end");
             }
-            std::thread::sleep(Duration::from_millis(5));
+            thread::sleep(Duration::from_millis(5));
         }
     }
 
@@ -135,11 +125,7 @@ impl Router {
 
     /// Everything that the daemon has logged.
     pub(crate) fn log(&self) -> String {
-        let mut text = String::new();
-        if let Ok(mut file) = fs::File::open(self.file("log")) {
-            file.read_to_string(&mut text).unwrap();
-        }
-        text
+        fs::read_to_string(self.file("log")).unwrap_or_default()
     }
 
     /// Runs `macsecctl`: its exit code, what it prints and what it complains of.
@@ -182,7 +168,7 @@ impl Router {
                 let log = self.log();
                 panic!("not within {PROMISE:?}: {what}\n{port:#}\nthe log:\n{log}");
             }
-            std::thread::sleep(Duration::from_millis(20));
+            thread::sleep(Duration::from_millis(20));
         }
     }
 
@@ -208,8 +194,53 @@ impl Drop for Router {
         // Where it has ended by itself, both fail and nothing is left to do.
         let _ = daemon.kill();
         let _ = daemon.wait();
-        if std::thread::panicking() {
+        if thread::panicking() {
             eprintln!("--- log of {}\n{}", self.directory.path().display(), self.log());
+        }
+    }
+}
+
+/// A service manager that takes in everything at once, as a real one does.
+struct Notices {
+    socket: Arc<UnixDatagram>,
+    lines: mpsc::Receiver<String>,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl Notices {
+    fn new(path: &Path) -> Self {
+        let socket = Arc::new(UnixDatagram::bind(path).unwrap());
+        let (sender, lines) = mpsc::channel();
+        let source = Arc::clone(&socket);
+        let reader = thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(length @ 1..) = source.recv(&mut buffer) {
+                for line in String::from_utf8_lossy(&buffer[..length]).lines() {
+                    let _ = sender.send(line.to_owned());
+                }
+            }
+        });
+        Self { socket, lines, reader: Some(reader) }
+    }
+
+    fn next(&self, wanted: impl Fn(&str) -> bool, patience: Duration) -> Option<String> {
+        let deadline = Instant::now() + patience;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let line = self.lines.recv_timeout(left).ok()?;
+            if wanted(&line) {
+                return Some(line);
+            }
+        }
+    }
+}
+
+impl Drop for Notices {
+    fn drop(&mut self) {
+        // Ends the reader's wait.
+        let _ = self.socket.shutdown(Shutdown::Both);
+        if let Some(reader) = self.reader.take() {
+            let _ = reader.join();
         }
     }
 }
