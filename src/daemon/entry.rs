@@ -10,7 +10,7 @@ use tracing::{info, warn};
 
 use super::plan::PortPlan;
 use super::report::{self, Answer};
-use crate::control::{PortState, PortStatus};
+use crate::control::{PortState, PortStatus, Reason};
 use crate::diagnose::Trend;
 use crate::port::task::{PortHandle, Stage};
 
@@ -138,9 +138,11 @@ fn log(status: &PortStatus) {
     let principal = report::principal(status);
     let ckn = principal.map(|participant| report::tail(&participant.ckn)).unwrap_or_default();
     match &status.reason {
-        Some(reason) => {
-            info!(%iface, state, code = %reason.code, ckn, "{}", reason.title);
+        // The machine is at fault, not the link: a human has to look.
+        Some(Reason { code, title, .. }) if matches!(code.as_str(), "E311" | "E315") => {
+            warn!(%iface, state, %code, ckn, "{title}");
         }
+        Some(Reason { code, title, .. }) => info!(%iface, state, %code, ckn, "{title}"),
         None => {
             let suite = status.cipher_suite.as_deref().unwrap_or_default();
             let peer = status.peers.iter().find(|peer| peer.live);

@@ -324,9 +324,10 @@ mod tests {
             let (ended, mut broken) = mpsc::channel(1);
             let verbosity = log::silent(LogLevel::Error);
             let plan = plan();
+            let args = <Args as clap::Parser>::parse_from(["macsecd"]);
             let mut supervisor =
-                Supervisor::new(PathBuf::new(), plan.control.clone(), verbosity, links, ended);
-            supervisor.begin(plan).await.unwrap();
+                Supervisor::new(args, plan.control.clone(), verbosity, links, ended);
+            supervisor.begin(plan).await;
             let line = "0 of 2 ports secured: none-such-1 down (E009), none-such-2 down (E009)";
             while supervisor.summary() != line {
                 sleep(LOOK).await;

@@ -55,7 +55,7 @@ impl Kay {
             self.evidence.bad_icv = Some(sighting(now, &raw));
             return Err(Discard::Icv);
         };
-        let mkpdu = verified.try_map(|raw| raw.parse())?;
+        let mkpdu = verified.try_map(RawMkpdu::parse)?;
         self.accept(now, index, &mkpdu)
     }
 

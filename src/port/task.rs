@@ -20,7 +20,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
-use tracing::{debug, error, info, warn};
+use tracing::{debug, error, info};
 
 pub use handle::{PortGone, PortHandle, RekeyError, Running, Stage, View};
 
@@ -381,7 +381,7 @@ impl Port {
         if matches!(self.state, State::Missing { .. }) {
             return;
         }
-        info!(iface = %self.setup.interface, code = "E009", "no such interface: waiting for it");
+        debug!(iface = %self.setup.interface, "no such interface: waiting for it");
         self.obstacle = None;
         self.state = State::Missing { since: now() };
         self.wake();
@@ -392,10 +392,7 @@ impl Port {
         if self.obstacle.as_ref().is_some_and(|(_, known)| *known == reason) {
             return;
         }
-        warn!(
-            iface = %self.setup.interface, code = "E311", %reason,
-            "the port cannot be set up; trying again"
-        );
+        debug!(iface = %self.setup.interface, %reason, "the port cannot be set up; trying again");
         self.obstacle = Some((now(), reason));
         self.wake();
     }

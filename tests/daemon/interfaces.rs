@@ -2,12 +2,21 @@
 
 use std::time::Duration;
 
+use rtnetlink::LinkUnspec;
+use rtnetlink::packet_route::link::LinkMessage;
+
 use crate::config::Config;
 use crate::netns::eventually;
 use crate::rig::{CABLE, Pair, Router, SECURE};
 use crate::traffic::Traffic;
 
 const SUITE: &str = "gcm-aes-128";
+
+fn change(router: &Router, link: LinkMessage) {
+    router.namespace.netlink(|handle| async move {
+        handle.link().set(link).execute().await.unwrap();
+    });
+}
 
 #[test]
 fn an_interface_that_is_missing_is_waited_for() {
@@ -19,7 +28,7 @@ fn an_interface_that_is_missing_is_waited_for() {
     assert_eq!(a.port()["state"], "down");
     // Said once, however long it takes.
     std::thread::sleep(Duration::from_secs(3));
-    assert_eq!(a.log().matches("no such interface").count(), 1, "{}", a.log());
+    assert_eq!(a.log().matches("there is no interface").count(), 1, "{}", a.log());
 
     a.namespace.cable(CABLE, &b.namespace, CABLE);
     Pair { a, b }.wait_until_secured();
@@ -36,6 +45,37 @@ fn an_interface_that_is_made_anew_is_secured_anew_under_another_sci() {
     pair.a.namespace.cable(CABLE, &pair.b.namespace, CABLE);
     pair.wait_until_secured();
     assert_ne!(pair.a.port()["mka"]["sci"], before);
+    Traffic::new(&pair).flows();
+}
+
+#[test]
+fn an_interface_that_was_renamed_is_waited_for_under_its_name() {
+    let pair = Pair::secured(&Config::new(SUITE));
+    let namespace = &pair.a.namespace;
+    let rename = |from: &str, to: &str| {
+        // Not every kernel lets an interface be renamed that is up.
+        namespace.down(from);
+        let link = LinkUnspec::new_with_index(namespace.index(from)).name(to.to_owned()).build();
+        change(&pair.a, link);
+        namespace.up(to);
+    };
+    rename(CABLE, "elsewhere");
+    pair.a.wait_for_reason("E009");
+    eventually("the secure interface goes too", || !namespace.has(SECURE));
+    rename("elsewhere", CABLE);
+    pair.wait_until_secured();
+}
+
+#[test]
+fn another_mac_address_is_another_sci() {
+    let pair = Pair::secured(&Config::new(SUITE));
+    let address = vec![0x02, 0, 0, 0, 0, 0x42];
+    change(&pair.a, LinkUnspec::new_with_name(CABLE).address(address).build());
+    pair.a.wait_until("the new SCI", |port| port["mka"]["sci"] == "02:00:00:00:00:42/0001");
+    pair.a.wait_until_secured();
+    pair.b.wait_until("the new peer", |port| {
+        port["state"] == "secured" && port["peers"][0]["sci"] == "02:00:00:00:00:42/0001"
+    });
     Traffic::new(&pair).flows();
 }
 

@@ -97,3 +97,14 @@ fn integrity_alone_secures_a_link_too() {
     assert_eq!(counters["out_pkts_encrypted"], 0);
     assert!(counters["out_pkts_protected"].as_u64().unwrap() > 0);
 }
+
+/// Offsets are for the suites without XPN (802.1AE-2018 14.7), and the key server's to choose.
+#[test]
+fn a_confidentiality_offset_secures_a_link_too() {
+    for offset in [30, 50] {
+        let line = format!("confidentiality-offset = {offset}");
+        let pair = Pair::secured(&Config::new("gcm-aes-256").with(&line));
+        Traffic::new(&pair).flows();
+        assert_eq!(pair.a.port()["counters"]["in_pkts_not_valid"], 0);
+    }
+}
