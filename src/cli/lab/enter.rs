@@ -1,5 +1,6 @@
 //! Into namespaces of our own, and out again without a trace.
 
+use std::fs::OpenOptions;
 use std::io::Read;
 use std::process::{Command, Stdio};
 use std::thread;
@@ -22,12 +23,16 @@ const HINT: &str = "the lab needs namespaces of its own: run it as root, or allo
                     kernel.unprivileged_userns_clone=1, on Ubuntu \
                     kernel.apparmor_restrict_unprivileged_userns=0)";
 
+/// What the daemons make their interfaces with.
+const TUN: &str = "/dev/net/tun";
+
 /// Starts this command again inside new namespaces and waits for it.
 ///
 /// # Errors
 ///
-/// Where the machine allows no such namespaces: it says what would.
+/// Where the machine allows no such namespaces, or no tap: it says what would.
 pub(super) fn enter() -> Result<ExitCode> {
+    may_open_tun()?;
     let (user, group) = (geteuid(), getegid());
     let mut flags = CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWNS;
     if !user.is_root() {
@@ -60,6 +65,17 @@ pub(super) fn enter() -> Result<ExitCode> {
 fn map(file: &str, content: &str) -> Result<()> {
     std::fs::write(format!("/proc/self/{file}"), content)
         .with_context(|| format!("writing /proc/self/{file} for the user namespace"))
+}
+
+/// Asks before there is a lab: the daemons would wait for it, and the lab for them.
+fn may_open_tun() -> Result<()> {
+    let file = OpenOptions::new().read(true).write(true).open(TUN);
+    file.map(drop).with_context(|| {
+        format!(
+            "the lab needs to open {TUN}: run it as root, or give the file mode 0666, as most \
+             systems do; where there is none, `modprobe tun`"
+        )
+    })
 }
 
 /// Hides [`FOLDER`] behind an empty one, in this mount namespace only.
