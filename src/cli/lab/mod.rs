@@ -43,12 +43,12 @@ struct DemoArgs {
     /// The cipher suite: gcm-aes-128, gcm-aes-256, gcm-aes-xpn-128 or gcm-aes-xpn-256.
     #[arg(long, default_value = "gcm-aes-xpn-256")]
     suite: CipherSuite,
-    /// Start both daemons so many times, and take the median time from plugging in the cable to
+    /// Start both daemons this many times, and take the median time from plugging in the cable to
     /// the first ping; 1 to 99.
     #[arg(long, value_name = "N", default_value_t = 5,
           value_parser = clap::value_parser!(u8).range(1..=99))]
     runs: u8,
-    /// Send so many pings as fast as they are answered, and others across a change of key.
+    /// Send this many pings as fast as they are answered, and others across a change of key.
     #[arg(long, value_name = "N", default_value_t = 20_000,
           value_parser = clap::value_parser!(u32).range(1..))]
     pings: u32,
