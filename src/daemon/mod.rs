@@ -1,7 +1,7 @@
 //! The daemon: starts the ports of the configuration, and keeps them in step with it.
 //!
 //! Everything but the data planes' threads runs on one thread. Each port is a task, the control
-//! socket has a task for each client, and [`run`] itself sees to signals, reloads and ports that
+//! socket has a task for each client, and the main task sees to signals, reloads and ports that
 //! broke. None of them waits for another without a limit.
 
 #![forbid(unsafe_code)]

@@ -13,9 +13,7 @@ use crate::traffic::Traffic;
 const SUITE: &str = "gcm-aes-128";
 
 fn change(router: &Router, link: LinkMessage) {
-    router.namespace.netlink(|handle| async move {
-        handle.link().set(link).execute().await.unwrap();
-    });
+    router.namespace.change(link);
 }
 
 #[test]

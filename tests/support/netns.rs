@@ -51,6 +51,11 @@ impl Namespace {
         self.0.up(name).unwrap();
     }
 
+    /// Changes an interface.
+    pub fn change(&self, link: LinkMessage) {
+        self.0.change(link).expect("changing an interface");
+    }
+
     /// Takes an interface down.
     pub fn down(&self, name: &str) {
         self.0.change(LinkUnspec::new_with_name(name).down().build()).unwrap();
