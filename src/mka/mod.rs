@@ -27,6 +27,8 @@ mod participant;
 mod peers;
 mod policy;
 mod receive;
+#[cfg(test)]
+mod refusal_tests;
 mod sak;
 mod serve;
 mod settle;

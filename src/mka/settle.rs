@@ -46,6 +46,7 @@ impl Kay {
         }
         for _ in 0..ROUNDS_MAX {
             self.follow_server();
+            self.give_up_lost_key(now);
             self.check_distribution();
             self.make_sak(now);
             if !self.step_cp(now) {
@@ -92,6 +93,31 @@ impl Kay {
             self.decided = None;
         }
         self.server = server;
+    }
+
+    /// Where we refuse the key that the server offers, the one before it is all there is. If the
+    /// server does not use that either, because it came back without it, there is no security.
+    fn give_up_lost_key(&mut self, now: Time) {
+        let server = self.elected().and_then(|elected| elected.mi);
+        let peer = server.zip(self.principal()).and_then(|(mi, of)| of.peers.get(mi));
+        let lost = peer
+            .zip(self.cp.transmits_with())
+            .is_some_and(|(peer, slot)| !peer.receives(slot.ki) && !peer.transmits(slot.ki));
+        if lost && self.refuses(now) {
+            self.decided = None;
+        }
+    }
+
+    /// Tells whether the key server has just offered what cannot be taken.
+    fn refuses(&self, now: Time) -> bool {
+        let evidence = &self.evidence;
+        let refusals = [
+            evidence.suite_refused.map(|(_, at)| at),
+            evidence.offset_refused.map(|(_, at)| at),
+            evidence.unwrap_failed,
+            evidence.plain_text_refused,
+        ];
+        refusals.into_iter().flatten().any(|at| now.since(at) < LIFE)
     }
 
     fn elected(&self) -> Option<Candidate> {
@@ -294,14 +320,7 @@ impl Kay {
     /// MI was taken.
     fn remind_server(&mut self, now: Time) -> bool {
         let server = self.elected().is_some_and(|elected| !elected.is_own());
-        let evidence = &self.evidence;
-        let refusals = [
-            evidence.suite_refused.map(|(_, at)| at),
-            evidence.offset_refused.map(|(_, at)| at),
-            evidence.unwrap_failed,
-            evidence.plain_text_refused,
-        ];
-        let refused = refusals.into_iter().flatten().any(|at| now.since(at) < LIFE);
+        let refused = self.refuses(now);
         if !server || refused || self.decided.is_some() || self.cp.slots().next().is_some() {
             self.keyless_since = None;
             return false;
