@@ -79,12 +79,18 @@ impl Kay {
     /// up. Whoever joined since could restart, be given the SAK again and begin again with packet
     /// number 1; and where the suite is XPN, it would read an SSCI off the list that others do not
     /// know, and that the next to join would take as well. Either would repeat nonces.
+    ///
+    /// While we still change over to the SAK before, this one waits: the others would give that one
+    /// up when they hear of this one, and we are about to transmit with it.
     fn offer(
         &self,
         participant: &Participant,
     ) -> (Option<DistributedSak>, Option<(u8, Vec<MemberId>)>) {
+        let taken_up = [self.cp.latest(), self.cp.old()];
         let on_offer = self.distribution.as_ref().filter(|distribution| {
-            !distribution.complete && distribution.members == live_members(participant)
+            !distribution.complete
+                && distribution.members == live_members(participant)
+                && taken_up.iter().flatten().any(|(slot, ..)| slot.ki == distribution.ki)
         });
         let Some((distribution, sak)) =
             on_offer.and_then(|on_offer| Some((on_offer, self.saks.get(&on_offer.ki)?)))
