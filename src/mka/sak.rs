@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::cp::Slot;
+use super::peers::Peers;
 use super::ssci::Sscis;
 use crate::ident::{AssociationNumber, Ckn, KeyId, MemberId, PacketNumber, Sci, Ssci};
 use crate::secy::{RxMember, SecyKey};
@@ -17,6 +18,8 @@ pub(super) struct KnownSak {
     pub(super) since: Time,
     pub(super) own_ssci: Option<Ssci>,
     sscis: Sscis,
+    /// The same by SCI, as a member has another MI in another CA.
+    by_sci: BTreeMap<Sci, Ssci>,
     /// Whose SAs the SecY has had, and whether it has them now; `None` before it has any.
     pub(super) receivers: Option<BTreeMap<Sci, bool>>,
 }
@@ -28,9 +31,12 @@ impl KnownSak {
         an: AssociationNumber,
         own: MemberId,
         sscis: Sscis,
+        peers: &Peers,
     ) -> Self {
         let own_ssci = key.suite.is_xpn().then(|| sscis.get(&own).copied()).flatten();
-        Self { key, an, since: now, own_ssci, sscis, receivers: None }
+        let sci = |mi| peers.get(mi).map(|peer| peer.sci);
+        let by_sci = sscis.iter().filter_map(|(&mi, &ssci)| Some((sci(mi)?, ssci))).collect();
+        Self { key, an, since: now, own_ssci, sscis, by_sci, receivers: None }
     }
 
     pub(super) fn slot(&self) -> Slot {
@@ -40,7 +46,8 @@ impl KnownSak {
     /// How to receive a member with this SAK; `None` where the suite is XPN and the SAK is not for
     /// that member.
     pub(super) fn member(&self, mi: MemberId, sci: Sci, lowest_pn: u64) -> Option<RxMember> {
-        let ssci = self.sscis.get(&mi).copied().filter(|_| self.key.suite.is_xpn());
+        let ssci = self.sscis.get(&mi).or_else(|| self.by_sci.get(&sci)).copied();
+        let ssci = ssci.filter(|_| self.key.suite.is_xpn());
         if self.key.suite.is_xpn() && ssci.is_none() {
             return None;
         }

@@ -155,7 +155,7 @@ impl Kay {
     ) {
         let Some(participant) = self.participants.get(index) else { return };
         let (ki, own) = (key.ki, participant.actor.mi());
-        let sak = KnownSak::new(now, key, an, own, sscis);
+        let sak = KnownSak::new(now, key, an, own, sscis, &participant.peers);
         self.cp.new_sak(sak.slot());
         self.saks.insert(ki, sak);
         self.newest = Some(ki);
