@@ -90,6 +90,8 @@ impl Participant {
         own: MacAddress,
         entropy: &mut dyn Entropy,
     ) -> Result<(), Discard> {
+        // Whoever's time is up is not to be believed once more before it is dropped.
+        self.handle_timeout(now);
         let basic = &mkpdu.basic;
         // A reflection of our own MKPDU has our address, and must not make us change anything.
         if basic.sci.address() == own {
