@@ -195,6 +195,11 @@ impl Cp {
         }
     }
 
+    /// The SAK that came last of those that it has or will have.
+    pub(super) fn newest(&self) -> Option<Slot> {
+        self.new_sak.or(self.latest).or(self.old)
+    }
+
     /// Every SAK that it has or will have: the latest, the old one, and one that waits.
     pub(super) fn slots(&self) -> impl Iterator<Item = Slot> {
         [self.latest, self.old, self.new_sak].into_iter().flatten()

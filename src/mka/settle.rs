@@ -289,16 +289,17 @@ impl Kay {
     }
 
     /// A key server hands an SAK out until we have said that we receive with it. Where we have lost
-    /// that SAK since, because we lost the server and it did not lose us, or because SAKs of two
-    /// CAs overtook each other, it could not be taken a second time. A new MI has the server make
-    /// another. Tells whether one was taken.
+    /// that SAK since, because we lost the server and it did not lose us, or have gone on from it to
+    /// one of another CA that came too late, it could not be taken a second time. A new MI has the
+    /// server make another. Tells whether one was taken.
     fn replace_lost_sak(&mut self, now: Time) -> bool {
         let Some(server) = self.elected().and_then(|elected| elected.mi) else { return false };
         let uses = self.principal().and_then(|principal| principal.peers.get(server)).into_iter();
         let theirs = uses.flat_map(Peer::uses).map(|(key, _)| key.ki);
         let Some(last) = theirs.filter(|ki| ki.server == server).max() else { return false };
-        let mut held = self.cp.slots();
-        if held.any(|slot| slot.ki.server == server && slot.ki >= last) || self.retry_at.is_some() {
+        let newest = self.cp.newest().map(|slot| slot.ki);
+        let follows = newest.is_some_and(|ki| ki.server == server && ki >= last);
+        if follows || self.retry_at.is_some() {
             return false;
         }
         if self.used.is_fresh(last) || self.lost_sak == Some(last) {
