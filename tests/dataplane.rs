@@ -503,8 +503,7 @@ fn in_clear_a_vlan_tag_stays_and_eapol_does_not_pass() {
 fn a_port_reaches_its_data_plane_through_the_enum() {
     let Pair { a, b: _b } = Pair::new(STRICT);
     let mut plane = Dataplane::Userspace(a.plane);
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    runtime.block_on(plane.apply(&SecyCommand::SetControlledPort(true))).unwrap();
+    plane.apply(&SecyCommand::SetControlledPort(true)).unwrap();
     eventually("the carrier is on", || a.namespace.is_running(SECURE));
     plane.set_parent_mtu(1400).unwrap();
     assert_eq!(a.namespace.mtu(SECURE), 1368);

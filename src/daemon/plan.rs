@@ -8,6 +8,7 @@ use crate::config::{
     self, Config, ControlConfig, DataplaneChoice, Diagnostic, LinkSettings, LogLevel, PortConfig,
     SecurePolicy,
 };
+use crate::dataplane::{Choice, Offload};
 use crate::ident::{CipherSuite, MacAddress, Sci};
 use crate::keyring::KeyRing;
 use crate::mka::{Access, Policy};
@@ -110,6 +111,13 @@ impl PortPlan {
             interface: self.config.interface.clone(),
             secure_interface: self.config.secure_interface.clone(),
             port_id: self.config.link.port_id,
+            dataplane: match self.config.link.dataplane {
+                DataplaneChoice::Auto => Choice::Auto,
+                DataplaneChoice::Kernel => Choice::Kernel,
+                DataplaneChoice::Userspace => Choice::Userspace,
+            },
+            offload: Offload::Off,
+            delete_on_stop: false,
             policy: policy(&self.config.link),
             keys: Arc::clone(&self.keys),
             delay,

@@ -61,7 +61,7 @@ fn at_work(
     trend: &mut Trend,
     blank: PortStatus,
 ) -> PortStatus {
-    let Running { link, status, dataplane } = running;
+    let Running { link, status, dataplane, .. } = running;
     let observed = Observed {
         interface: plan.interface(),
         present: *link != Link::Missing,
@@ -219,7 +219,7 @@ mod tests {
     use super::*;
     use crate::crypto::{Entropy, NoEntropy};
     use crate::daemon::plan::Plan;
-    use crate::dataplane::Drops;
+    use crate::dataplane::{Drops, Kind};
     use crate::port::{Driver, PortInput};
     use crate::secy::Counters;
     use crate::sys::LinkState;
@@ -266,8 +266,11 @@ mod tests {
             parent: LinkState::Running,
             secure_interface: LinkState::NoCarrier,
             alive: true,
+            kernel: None,
         };
         Stage::Running(Box::new(Running {
+            kind: Kind::Userspace,
+            reason: "the kernel has no MACsec".to_owned(),
             link: driver.link(),
             status: driver.status(now),
             dataplane,

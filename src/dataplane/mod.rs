@@ -6,12 +6,15 @@
 
 #![forbid(unsafe_code)]
 
+mod choice;
+pub mod kernel;
 mod snapshot;
 mod userspace;
 
 use crate::secy::{SecyCommand, SecyError};
 
-pub use snapshot::{Drops, RxProgress, Snapshot};
+pub use choice::{Choice, Kind, Offload};
+pub use snapshot::{Drops, KernelState, RxProgress, Snapshot};
 pub use userspace::{StartError, UserspaceDataplane, UserspaceSettings};
 
 /// One port's data plane.
@@ -22,13 +25,21 @@ pub enum Dataplane {
 }
 
 impl Dataplane {
-    /// Carries out a command.
+    /// Which of the two it is.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::Userspace(_) => Kind::Userspace,
+        }
+    }
+
+    /// Carries out a command. It may have to wait, for its threads or for the kernel.
     ///
     /// # Errors
     ///
     /// [`SecyError`] where the command breaks a rule of the SecY, and nothing changes; or where the
     /// system refused.
-    pub async fn apply(&mut self, command: &SecyCommand) -> Result<(), SecyError> {
+    pub fn apply(&mut self, command: &SecyCommand) -> Result<(), SecyError> {
         match self {
             Self::Userspace(plane) => plane.apply(command),
         }

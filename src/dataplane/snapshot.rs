@@ -4,6 +4,8 @@ use crate::ident::{KeyId, PacketNumber, Sci};
 use crate::secy::{Counters, TxProgress};
 use crate::sys::LinkState;
 
+use super::Offload;
+
 /// A data plane at one moment.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Snapshot {
@@ -21,6 +23,23 @@ pub struct Snapshot {
     pub secure_interface: LinkState,
     /// Whether the data plane works. Once it does not, only a new one helps.
     pub alive: bool,
+    /// What only the kernel's data plane has to tell; `None` in userspace.
+    pub kernel: Option<KernelState>,
+}
+
+/// What the kernel's data plane has to tell.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct KernelState {
+    /// Who does the work, as the kernel says; never [`Offload::Auto`].
+    pub offload: Offload,
+    /// Why it is not done where the configuration asks for it.
+    pub offload_refused: Option<String>,
+    /// How often something was found that somebody else had changed, and put right.
+    pub interference: u64,
+    /// What was found last.
+    pub last_interference: Option<String>,
+    /// The other MACsec interfaces on the same parent, by name.
+    pub neighbours: Vec<String>,
 }
 
 /// How far a receive SA has come.

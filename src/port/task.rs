@@ -28,6 +28,7 @@ use self::alarm::{Alarm, now};
 use self::handle::{REQUESTS_MAX, Request};
 use self::session::{Highlights, Opening, Parts, Session};
 use super::Link;
+use crate::dataplane::{Choice, Offload};
 use crate::ident::MacAddress;
 use crate::keyring::KeyRing;
 use crate::mka::{Policy, RekeyRefused};
@@ -42,6 +43,13 @@ pub struct PortSetup {
     pub secure_interface: String,
     /// The port identifier of our SCI; its address is the interface's.
     pub port_id: u16,
+    /// Which data plane it is to have.
+    pub dataplane: Choice,
+    /// Who does the work of the kernel's.
+    pub offload: Offload,
+    /// Whether the kernel's secure interface goes when the port stops. Otherwise it stays, without
+    /// a key, and is taken up again at the next start.
+    pub delete_on_stop: bool,
     /// How the port behaves. Its SCI is put in when the interface is known.
     pub policy: Policy,
     /// The keys to begin with.

@@ -233,6 +233,7 @@ impl UserspaceDataplane {
             parent: self.interfaces.state(self.parent_index),
             secure_interface: self.secure_interface(),
             alive: self.publisher.all_alive(),
+            kernel: None,
         }
     }
 

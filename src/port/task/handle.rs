@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::crypto::NoEntropy;
-use crate::dataplane::Snapshot;
+use crate::dataplane::{Kind, Snapshot};
 use crate::keyring::KeyRing;
 use crate::mka::{RekeyRefused, Status};
 use crate::port::Link;
@@ -85,6 +85,10 @@ pub struct Running {
     pub link: Link,
     /// The key agreement.
     pub status: Status,
+    /// Which data plane it is.
+    pub kind: Kind,
+    /// Why that one, in words.
+    pub reason: String,
     /// The data plane.
     pub dataplane: Snapshot,
 }

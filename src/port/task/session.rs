@@ -5,7 +5,6 @@ use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::runtime::Handle;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tracing::{debug, info, warn};
 
@@ -221,9 +220,7 @@ impl Session {
             match output {
                 PortOutput::Transmit(frame) => self.transmit(&frame),
                 PortOutput::Secy { id, command } => {
-                    let result = self
-                        .have_done(move |plane| Handle::current().block_on(plane.apply(&command)))
-                        .await;
+                    let result = self.have_done(move |plane| plane.apply(&command)).await;
                     if let Err(error) = &result {
                         warn!(iface = %self.interface, %error, "the data plane refuses a command");
                     }
@@ -313,6 +310,8 @@ impl Session {
         Running {
             link: self.driver.link(),
             status: self.driver.status(now()),
+            kind: lock(&self.dataplane).kind(),
+            reason: "the kernel's is not in use yet".to_owned(),
             dataplane: self.snapshot(),
         }
     }
