@@ -502,7 +502,7 @@ fn in_clear_a_vlan_tag_stays_and_eapol_does_not_pass() {
 #[test]
 fn a_port_reaches_its_data_plane_through_the_enum() {
     let Pair { a, b: _b } = Pair::new(STRICT);
-    let mut plane = Dataplane::Userspace(a.plane);
+    let mut plane = Dataplane::Userspace(Box::new(a.plane));
     plane.apply(&SecyCommand::SetControlledPort(true)).unwrap();
     eventually("the carrier is on", || a.namespace.is_running(SECURE));
     plane.set_parent_mtu(1400).unwrap();

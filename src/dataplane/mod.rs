@@ -11,7 +11,10 @@ pub mod kernel;
 mod snapshot;
 mod userspace;
 
-use crate::secy::{SecyCommand, SecyError};
+use crate::ident::{CipherSuite, ConfidentialityOffset, KeyId, Sci};
+use crate::secy::{SecyCommand, SecyError, SecySettings};
+
+use kernel::{KernelDataplane, KernelSettings, KernelStartError};
 
 pub use choice::{Choice, Kind, Offload};
 pub use snapshot::{Drops, KernelState, RxProgress, Snapshot};
@@ -20,15 +23,73 @@ pub use userspace::{StartError, UserspaceDataplane, UserspaceSettings};
 /// One port's data plane.
 #[derive(Debug)]
 pub enum Dataplane {
+    /// The kernel encrypts.
+    Kernel(Box<KernelDataplane>),
     /// Threads of this process encrypt.
-    Userspace(UserspaceDataplane),
+    Userspace(Box<UserspaceDataplane>),
+}
+
+/// What a data plane of either kind is made from.
+#[derive(Clone, Debug)]
+pub struct DataplaneSettings {
+    /// Which of them it is to be.
+    pub choice: Choice,
+    /// The interface that carries protected frames.
+    pub parent: String,
+    /// Its index.
+    pub parent_index: u32,
+    /// Its MTU.
+    pub parent_mtu: u32,
+    /// The secure interface.
+    pub name: String,
+    /// Our secure channel.
+    pub sci: Sci,
+    /// The suites that may come, the likeliest first. Not empty.
+    pub suites: Vec<CipherSuite>,
+    /// How much is to be encrypted.
+    pub offset: ConfidentialityOffset,
+    /// What holds for all frames.
+    pub settings: SecySettings,
+    /// Who does the kernel's work.
+    pub offload: Offload,
+}
+
+/// Why a data plane did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum DataplaneStartError {
+    /// The kernel's.
+    #[error(transparent)]
+    Kernel(#[from] KernelStartError),
+    /// The one in this process.
+    #[error(transparent)]
+    Userspace(#[from] StartError),
 }
 
 impl Dataplane {
+    /// Starts a data plane, with the Controlled Port closed and no key. Also tells why it is of the
+    /// kind that it is, in words.
+    ///
+    /// # Errors
+    ///
+    /// [`DataplaneStartError`]; nothing new is left behind then.
+    pub fn start(settings: DataplaneSettings) -> Result<(Self, String), DataplaneStartError> {
+        let named = "the configuration names it".to_owned();
+        match settings.choice {
+            Choice::Kernel => Ok((settings.kernel()?, named)),
+            Choice::Userspace => Ok((settings.userspace()?, named)),
+            Choice::Auto => match settings.kernel_if_it_can() {
+                Ok(plane) => Ok((plane, "this kernel has MACsec".to_owned())),
+                Err(Unfit::For(reason)) => Ok((settings.userspace()?, reason)),
+                Err(Unfit::Now(error)) => Err(error.into()),
+            },
+        }
+    }
+
     /// Which of the two it is.
     #[must_use]
     pub const fn kind(&self) -> Kind {
         match self {
+            Self::Kernel(_) => Kind::Kernel,
             Self::Userspace(_) => Kind::Userspace,
         }
     }
@@ -41,7 +102,25 @@ impl Dataplane {
     /// system refused.
     pub fn apply(&mut self, command: &SecyCommand) -> Result<(), SecyError> {
         match self {
+            Self::Kernel(plane) => plane.apply(command),
             Self::Userspace(plane) => plane.apply(command),
+        }
+    }
+
+    /// Looks whether all is as it should be. To be called every half second, and before
+    /// [`Dataplane::snapshot`] where that is to be of now.
+    pub fn refresh(&mut self) {
+        match self {
+            Self::Kernel(plane) => plane.refresh(),
+            Self::Userspace(_) => {}
+        }
+    }
+
+    /// Gives the keys that the data plane has lost since the last time, though nobody removed them.
+    pub fn take_lost(&mut self) -> Vec<KeyId> {
+        match self {
+            Self::Kernel(plane) => plane.take_lost(),
+            Self::Userspace(_) => Vec::new(),
         }
     }
 
@@ -49,6 +128,7 @@ impl Dataplane {
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         match self {
+            Self::Kernel(plane) => plane.snapshot(),
             Self::Userspace(plane) => plane.snapshot(),
         }
     }
@@ -60,7 +140,73 @@ impl Dataplane {
     /// [`SecyError::Refused`] where the secure interface cannot have the MTU that follows.
     pub fn set_parent_mtu(&mut self, mtu: u32) -> Result<(), SecyError> {
         match self {
+            Self::Kernel(plane) => plane.set_parent_mtu(mtu),
             Self::Userspace(plane) => plane.set_parent_mtu(mtu),
         }
+    }
+
+    /// Ends it. The kernel's secure interface stays, without a key, unless it is to be deleted.
+    pub fn close(self, delete: bool) {
+        match self {
+            Self::Kernel(mut plane) => plane.close(delete),
+            Self::Userspace(plane) => drop(plane),
+        }
+    }
+}
+
+/// Why it is not to be the kernel's.
+enum Unfit {
+    /// It cannot do what is asked for.
+    For(String),
+    /// It could, and something is in the way.
+    Now(KernelStartError),
+}
+
+impl DataplaneSettings {
+    fn kernel_if_it_can(&self) -> Result<Dataplane, Unfit> {
+        match self.offset {
+            ConfidentialityOffset::IntegrityOnly | ConfidentialityOffset::Offset0 => {}
+            ConfidentialityOffset::Offset30 | ConfidentialityOffset::Offset50 => {
+                let reason = "the kernel has no confidentiality offset other than 0";
+                return Err(Unfit::For(reason.to_owned()));
+            }
+        }
+        kernel::available().map_err(|error| Unfit::For(error.to_string()))?;
+        self.kernel().map_err(|error| match error {
+            KernelStartError::NoMacsec
+            | KernelStartError::NotPermitted
+            | KernelStartError::NoSuite { .. } => Unfit::For(error.to_string()),
+            KernelStartError::Ask(_)
+            | KernelStartError::NameTaken { .. }
+            | KernelStartError::ParentBusy { .. }
+            | KernelStartError::SciTaken { .. }
+            | KernelStartError::Refused { .. }
+            | KernelStartError::Settings(_) => Unfit::Now(error),
+        })
+    }
+
+    fn kernel(&self) -> Result<Dataplane, KernelStartError> {
+        let plane = KernelDataplane::start(KernelSettings {
+            parent: self.parent.clone(),
+            parent_index: self.parent_index,
+            name: self.name.clone(),
+            sci: self.sci,
+            suites: self.suites.clone(),
+            settings: self.settings,
+            offload: self.offload,
+        })?;
+        Ok(Dataplane::Kernel(Box::new(plane)))
+    }
+
+    fn userspace(self) -> Result<Dataplane, StartError> {
+        let plane = UserspaceDataplane::start(UserspaceSettings {
+            parent: self.parent,
+            parent_index: self.parent_index,
+            parent_mtu: self.parent_mtu,
+            name: self.name,
+            sci: self.sci,
+            settings: self.settings,
+        })?;
+        Ok(Dataplane::Userspace(Box::new(plane)))
     }
 }

@@ -170,7 +170,7 @@ impl Port {
                 Event::Stop => break,
             }
         }
-        self.close().await;
+        self.close(self.setup.delete_on_stop).await;
         debug!(iface = %self.setup.interface, "port has stopped");
     }
 
@@ -253,7 +253,7 @@ impl Port {
                 ),
                 None => {}
             }
-            self.close().await;
+            self.close(false).await;
         }
         let Some(link) = link else {
             // What is being built up fails by itself, or is taken down when it stands.
@@ -296,7 +296,7 @@ impl Port {
         let Some(session) = self.state.session() else { return };
         session.tend().await;
         if let Some(fault) = session.fault() {
-            self.close().await;
+            self.close(false).await;
             self.block(fault.to_owned());
         }
     }
@@ -312,7 +312,7 @@ impl Port {
     async fn receive(&mut self) {
         let Some(session) = self.state.session() else { return };
         if let Err(error) = session.receive().await {
-            self.close().await;
+            self.close(false).await;
             self.block(format!("the socket for key-exchange frames: {error}"));
         }
         // The other ports, and the clock, come before the next batch.
@@ -323,7 +323,7 @@ impl Port {
         // Whoever asked may have gone; then the answer is for nobody.
         match request {
             Request::View(answer) => {
-                let _ = answer.send(self.view());
+                let _ = answer.send(self.view().await);
             }
             Request::Ping(answer) => {
                 let _ = answer.send(());
@@ -349,10 +349,10 @@ impl Port {
         }
     }
 
-    fn view(&self) -> View {
-        let stage = match (&self.state, &self.obstacle) {
+    async fn view(&mut self) -> View {
+        let stage = match (&mut self.state, &self.obstacle) {
             (State::Missing { since }, _) => Stage::Missing { since: *since },
-            (State::Running(session), _) => Stage::Running(Box::new(session.view())),
+            (State::Running(session), _) => Stage::Running(Box::new(session.view().await)),
             (State::Fresh | State::Waiting { .. } | State::Opening(_), Some((since, reason))) => {
                 Stage::Blocked { since: *since, reason: reason.clone() }
             }
@@ -376,11 +376,11 @@ impl Port {
         self.changes.send_modify(|count| *count = count.wrapping_add(1));
     }
 
-    /// Takes down what stands.
-    async fn close(&mut self) {
+    /// Takes down what stands. The kernel's secure interface stays, unless it is to be deleted.
+    async fn close(&mut self, delete: bool) {
         match mem::replace(&mut self.state, State::Fresh) {
-            State::Running(session) => session.close().await,
-            State::Opening(opening) => opening.close().await,
+            State::Running(session) => session.close(delete).await,
+            State::Opening(opening) => opening.close(delete).await,
             State::Fresh | State::Missing { .. } | State::Waiting { .. } => {}
         }
     }

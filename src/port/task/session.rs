@@ -12,7 +12,7 @@ use super::alarm::now;
 use super::entropy::SystemEntropy;
 use super::{LinkInfo, PortSetup, Running};
 use crate::crypto::NoEntropy;
-use crate::dataplane::{Dataplane, Snapshot, UserspaceDataplane, UserspaceSettings};
+use crate::dataplane::{Dataplane, DataplaneSettings, Snapshot};
 use crate::ident::{AssociationNumber, CipherSuite, Ckn, KeyId, MacAddress, MemberId, Sci};
 use crate::keyring::KeyRing;
 use crate::mka::{Discards, KeyServer, Policy, PortState, RekeyRefused, Status};
@@ -32,8 +32,11 @@ const FRAME_MAX: usize = 2048;
 /// What one input may lead to before the rest has to wait for the next turn. The longest answer of
 /// the key agreement is some ten outputs for each of 64 peers.
 const OUTPUTS_MAX: usize = 1024;
-/// How often the data plane is looked at, and what was refused is logged.
-const ROUND: Duration = Duration::from_secs(1);
+/// How often the data plane is looked at: what has changed in it by itself, or by somebody else's
+/// hand, is to be known within a second.
+const ROUND: Duration = Duration::from_millis(500);
+/// How often what was refused is logged.
+const LOG: Duration = Duration::from_secs(1);
 
 /// Driver, socket and data plane of a port, on one interface.
 pub(super) struct Session {
@@ -45,8 +48,11 @@ pub(super) struct Session {
     readiness: Readiness,
     /// Locked for no longer than the one thing takes that is done with it.
     dataplane: Arc<Mutex<Dataplane>>,
+    /// Why it is of the kind that it is.
+    reason: String,
     buffers: Vec<[u8; FRAME_MAX]>,
     round_at: Time,
+    log_at: Time,
     /// There are outputs left for the next turn.
     backlog: bool,
     /// What has broken for good.
@@ -80,6 +86,7 @@ pub(super) struct Opening {
 pub(super) struct Parts {
     socket: PacketSocket,
     dataplane: Dataplane,
+    reason: String,
 }
 
 impl Opening {
@@ -90,18 +97,23 @@ impl Opening {
             return Err(format!("{} is not an Ethernet interface", setup.interface));
         }
         let policy = Policy { sci: Sci::new(address, setup.port_id), ..setup.policy.clone() };
-        let settings = UserspaceSettings {
+        let settings = DataplaneSettings {
+            choice: setup.dataplane,
             parent: setup.interface.clone(),
             parent_index: index,
             parent_mtu: mtu,
             name: setup.secure_interface.clone(),
             sci: policy.sci,
+            suites: policy.cipher_suites.clone(),
+            offset: policy.offset,
             settings: policy.secured(),
+            offload: setup.offload,
         };
         let task = spawn_blocking(move || {
             let socket = PacketSocket::eapol(index).map_err(|error| error.to_string())?;
-            let plane = UserspaceDataplane::start(settings).map_err(|error| error.to_string())?;
-            Ok(Box::new(Parts { socket, dataplane: Dataplane::Userspace(plane) }))
+            let started = Dataplane::start(settings).map_err(|error| error.to_string());
+            let (dataplane, reason) = started?;
+            Ok(Box::new(Parts { socket, dataplane, reason }))
         });
         Ok(Self { link, policy, task })
     }
@@ -112,17 +124,17 @@ impl Opening {
     }
 
     /// Takes down what has been built up so far.
-    pub(super) async fn close(mut self) {
+    pub(super) async fn close(mut self, delete: bool) {
         if let Ok(parts) = self.done().await {
-            take_down(Arc::new(Mutex::new(parts.dataplane))).await;
+            take_down(parts.dataplane, delete).await;
         }
     }
 }
 
-/// Ends a data plane. Its threads have ended when this returns.
-async fn take_down(dataplane: Arc<Mutex<Dataplane>>) {
-    // Joining a thread would hold up all ports.
-    if let Err(error) = spawn_blocking(move || drop(dataplane)).await {
+/// Ends a data plane. Its threads have ended, or the kernel has no key left, when this returns.
+async fn take_down(dataplane: Dataplane, delete: bool) {
+    // Waiting for either would hold up all ports.
+    if let Err(error) = spawn_blocking(move || dataplane.close(delete)).await {
         warn!(%error, "a data plane did not end well");
     }
 }
@@ -130,7 +142,7 @@ async fn take_down(dataplane: Arc<Mutex<Dataplane>>) {
 impl Session {
     /// Makes a session. The error is for an operator to read; nothing is left behind then.
     pub(super) fn new(setup: &PortSetup, from: Opening, parts: Box<Parts>) -> Result<Self, String> {
-        let (Opening { link, policy, .. }, Parts { socket, dataplane }) = (from, *parts);
+        let (Opening { link, policy, .. }, Parts { socket, dataplane, reason }) = (from, *parts);
         let readiness = Readiness::of(&socket).map_err(|error| error.to_string())?;
         let sci = policy.sci;
         let driver = Driver::new(now(), policy, &setup.keys, Box::new(SystemEntropy))
@@ -144,8 +156,10 @@ impl Session {
             socket,
             readiness,
             dataplane: Arc::new(Mutex::new(dataplane)),
+            reason,
             buffers: vec![[0; FRAME_MAX]; BATCH],
             round_at: now().after(ROUND),
+            log_at: now().after(LOG),
             backlog: false,
             fault: None,
             logged: Discards::default(),
@@ -173,7 +187,8 @@ impl Session {
         if self.backlog {
             return Time::ZERO;
         }
-        self.driver.poll_timeout().map_or(self.round_at, |at| at.min(self.round_at))
+        let round = self.round_at.min(self.log_at);
+        self.driver.poll_timeout().map_or(round, |at| at.min(round))
     }
 
     /// Does what is due.
@@ -185,7 +200,11 @@ impl Session {
         self.step(PortInput::Timeout).await;
         if self.round_at <= time {
             self.round_at = time.after(ROUND);
-            self.look_round();
+            self.look_round().await;
+        }
+        if self.log_at <= time {
+            self.log_at = time.after(LOG);
+            self.log_refusals();
         }
     }
 
@@ -227,6 +246,7 @@ impl Session {
                     self.driver.handle(now(), PortInput::Secy { id, result });
                 }
                 PortOutput::PollSecy => {
+                    self.refresh().await;
                     if let Some(progress) = self.snapshot().tx {
                         self.driver.handle(now(), PortInput::TxProgress(progress));
                     }
@@ -306,12 +326,13 @@ impl Session {
     }
 
     /// Shows everything.
-    pub(super) fn view(&self) -> Running {
+    pub(super) async fn view(&mut self) -> Running {
+        self.refresh().await;
         Running {
             link: self.driver.link(),
             status: self.driver.status(now()),
             kind: lock(&self.dataplane).kind(),
-            reason: "the kernel's is not in use yet".to_owned(),
+            reason: self.reason.clone(),
             dataplane: self.snapshot(),
         }
     }
@@ -334,19 +355,39 @@ impl Session {
     }
 
     /// Takes everything down.
-    pub(super) async fn close(self) {
-        take_down(self.dataplane).await;
+    pub(super) async fn close(self, delete: bool) {
+        // Nobody else has it while nothing is being done with it.
+        if let Some(dataplane) = Arc::into_inner(self.dataplane) {
+            let dataplane = dataplane.into_inner().unwrap_or_else(PoisonError::into_inner);
+            take_down(dataplane, delete).await;
+        }
     }
 
-    /// Looks whether the data plane is well, and logs what has been refused since the last time:
-    /// at most one line each, however much a stranger sends.
-    fn look_round(&mut self) {
+    /// Has the data plane look how things are with it.
+    async fn refresh(&mut self) {
+        let looked = self.have_done(|plane| {
+            plane.refresh();
+            Ok(())
+        });
+        if let Err(error) = looked.await {
+            warn!(iface = %self.interface, %error, "the data plane could not be looked at");
+        }
+    }
+
+    /// Looks whether the data plane is well, and has what it lost.
+    async fn look_round(&mut self) {
+        self.refresh().await;
         let snapshot = self.snapshot();
         if !snapshot.alive {
-            self.fault = Some("a thread of the data plane has ended");
+            self.fault = Some("the data plane has failed");
         } else if snapshot.secure_interface == LinkState::Gone {
             self.fault = Some("the secure interface was deleted");
         }
+    }
+
+    /// Logs what has been refused since the last time: at most one line each, however much a
+    /// stranger sends.
+    fn log_refusals(&mut self) {
         let (unsent, error) = mem::take(&mut self.unsent);
         if let Some(error) = error {
             debug!(iface = %self.interface, count = unsent, %error, "key-exchange frames not sent");

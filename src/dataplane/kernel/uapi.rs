@@ -1,0 +1,166 @@
+//! The kernel's numbers, by the kernel's names.
+//!
+//! From `linux/netlink.h`, `linux/genetlink.h`, `linux/rtnetlink.h`, `linux/if_link.h` and
+//! `linux/if_macsec.h`. A test compares them with the installed headers where there are any.
+
+#![allow(missing_docs, reason = "the names are the kernel's, and its headers explain them")]
+
+/// Writes constants, and a list of them for the comparison with the headers.
+macro_rules! numbers {
+    ($($name:ident = $value:expr;)*) => {
+        $(pub const $name: u16 = $value;)*
+        /// Every number of this module with its name in the header.
+        pub const ALL: &[(&str, u16)] = &[$((stringify!($name), $name)),*];
+    };
+}
+
+numbers! {
+    NLMSG_ERROR = 2;
+    NLMSG_DONE = 3;
+    NLM_F_REQUEST = 0x1;
+    NLM_F_MULTI = 0x2;
+    NLM_F_ACK = 0x4;
+    NLM_F_DUMP_INTR = 0x10;
+    NLM_F_DUMP = 0x300;
+    NLM_F_EXCL = 0x200;
+    NLM_F_CREATE = 0x400;
+    NLM_F_CAPPED = 0x100;
+    NLM_F_ACK_TLVS = 0x200;
+    NLMSGERR_ATTR_MSG = 1;
+
+    RTM_NEWLINK = 16;
+    RTM_DELLINK = 17;
+    RTM_GETLINK = 18;
+    IFLA_ADDRESS = 1;
+    IFLA_IFNAME = 3;
+    IFLA_MTU = 4;
+    IFLA_LINK = 5;
+    IFLA_OPERSTATE = 16;
+    IFLA_LINKMODE = 17;
+    IFLA_LINKINFO = 18;
+    IFLA_STATS64 = 23;
+    IFLA_LINK_NETNSID = 37;
+    IFLA_INFO_KIND = 1;
+    IFLA_INFO_DATA = 2;
+
+    IFLA_MACSEC_SCI = 1;
+    IFLA_MACSEC_PORT = 2;
+    IFLA_MACSEC_ICV_LEN = 3;
+    IFLA_MACSEC_CIPHER_SUITE = 4;
+    IFLA_MACSEC_WINDOW = 5;
+    IFLA_MACSEC_ENCODING_SA = 6;
+    IFLA_MACSEC_ENCRYPT = 7;
+    IFLA_MACSEC_PROTECT = 8;
+    IFLA_MACSEC_INC_SCI = 9;
+    IFLA_MACSEC_ES = 10;
+    IFLA_MACSEC_SCB = 11;
+    IFLA_MACSEC_REPLAY_PROTECT = 12;
+    IFLA_MACSEC_VALIDATION = 13;
+    IFLA_MACSEC_OFFLOAD = 15;
+
+    GENL_ID_CTRL = 0x10;
+    CTRL_CMD_GETFAMILY = 3;
+    CTRL_ATTR_FAMILY_ID = 1;
+    CTRL_ATTR_FAMILY_NAME = 2;
+
+    MACSEC_CMD_GET_TXSC = 0;
+    MACSEC_CMD_ADD_RXSC = 1;
+    MACSEC_CMD_DEL_RXSC = 2;
+    MACSEC_CMD_UPD_RXSC = 3;
+    MACSEC_CMD_ADD_TXSA = 4;
+    MACSEC_CMD_DEL_TXSA = 5;
+    MACSEC_CMD_UPD_TXSA = 6;
+    MACSEC_CMD_ADD_RXSA = 7;
+    MACSEC_CMD_DEL_RXSA = 8;
+    MACSEC_CMD_UPD_RXSA = 9;
+    MACSEC_CMD_UPD_OFFLOAD = 10;
+
+    MACSEC_ATTR_IFINDEX = 1;
+    MACSEC_ATTR_RXSC_CONFIG = 2;
+    MACSEC_ATTR_SA_CONFIG = 3;
+    MACSEC_ATTR_SECY = 4;
+    MACSEC_ATTR_TXSA_LIST = 5;
+    MACSEC_ATTR_RXSC_LIST = 6;
+    MACSEC_ATTR_TXSC_STATS = 7;
+    MACSEC_ATTR_SECY_STATS = 8;
+    MACSEC_ATTR_OFFLOAD = 9;
+
+    MACSEC_SECY_ATTR_SCI = 1;
+    MACSEC_SECY_ATTR_ENCODING_SA = 2;
+    MACSEC_SECY_ATTR_WINDOW = 3;
+    MACSEC_SECY_ATTR_CIPHER_SUITE = 4;
+    MACSEC_SECY_ATTR_ICV_LEN = 5;
+    MACSEC_SECY_ATTR_PROTECT = 6;
+    MACSEC_SECY_ATTR_REPLAY = 7;
+    MACSEC_SECY_ATTR_OPER = 8;
+    MACSEC_SECY_ATTR_VALIDATE = 9;
+    MACSEC_SECY_ATTR_ENCRYPT = 10;
+    MACSEC_SECY_ATTR_INC_SCI = 11;
+    MACSEC_SECY_ATTR_ES = 12;
+    MACSEC_SECY_ATTR_SCB = 13;
+
+    MACSEC_RXSC_ATTR_SCI = 1;
+    MACSEC_RXSC_ATTR_ACTIVE = 2;
+    MACSEC_RXSC_ATTR_SA_LIST = 3;
+    MACSEC_RXSC_ATTR_STATS = 4;
+
+    MACSEC_SA_ATTR_AN = 1;
+    MACSEC_SA_ATTR_ACTIVE = 2;
+    MACSEC_SA_ATTR_PN = 3;
+    MACSEC_SA_ATTR_KEY = 4;
+    MACSEC_SA_ATTR_KEYID = 5;
+    MACSEC_SA_ATTR_STATS = 6;
+    MACSEC_SA_ATTR_SSCI = 8;
+    MACSEC_SA_ATTR_SALT = 9;
+
+    MACSEC_OFFLOAD_ATTR_TYPE = 1;
+
+    MACSEC_RXSC_STATS_ATTR_IN_OCTETS_VALIDATED = 1;
+    MACSEC_RXSC_STATS_ATTR_IN_OCTETS_DECRYPTED = 2;
+    MACSEC_RXSC_STATS_ATTR_IN_PKTS_UNCHECKED = 3;
+    MACSEC_RXSC_STATS_ATTR_IN_PKTS_DELAYED = 4;
+    MACSEC_RXSC_STATS_ATTR_IN_PKTS_OK = 5;
+    MACSEC_RXSC_STATS_ATTR_IN_PKTS_INVALID = 6;
+    MACSEC_RXSC_STATS_ATTR_IN_PKTS_LATE = 7;
+    MACSEC_RXSC_STATS_ATTR_IN_PKTS_NOT_VALID = 8;
+    MACSEC_RXSC_STATS_ATTR_IN_PKTS_NOT_USING_SA = 9;
+    MACSEC_RXSC_STATS_ATTR_IN_PKTS_UNUSED_SA = 10;
+
+    MACSEC_TXSC_STATS_ATTR_OUT_PKTS_PROTECTED = 1;
+    MACSEC_TXSC_STATS_ATTR_OUT_PKTS_ENCRYPTED = 2;
+    MACSEC_TXSC_STATS_ATTR_OUT_OCTETS_PROTECTED = 3;
+    MACSEC_TXSC_STATS_ATTR_OUT_OCTETS_ENCRYPTED = 4;
+
+    MACSEC_SECY_STATS_ATTR_OUT_PKTS_UNTAGGED = 1;
+    MACSEC_SECY_STATS_ATTR_IN_PKTS_UNTAGGED = 2;
+    MACSEC_SECY_STATS_ATTR_OUT_PKTS_TOO_LONG = 3;
+    MACSEC_SECY_STATS_ATTR_IN_PKTS_NO_TAG = 4;
+    MACSEC_SECY_STATS_ATTR_IN_PKTS_BAD_TAG = 5;
+    MACSEC_SECY_STATS_ATTR_IN_PKTS_UNKNOWN_SCI = 6;
+    MACSEC_SECY_STATS_ATTR_IN_PKTS_NO_SCI = 7;
+    MACSEC_SECY_STATS_ATTR_IN_PKTS_OVERRUN = 8;
+}
+
+/// `MACSEC_VALIDATE_DISABLED`, `_CHECK`, `_STRICT`.
+pub const VALIDATE_DISABLED: u8 = 0;
+pub const VALIDATE_CHECK: u8 = 1;
+pub const VALIDATE_STRICT: u8 = 2;
+
+/// `MACSEC_OFFLOAD_OFF`, `_PHY`, `_MAC`.
+pub const OFFLOAD_OFF: u8 = 0;
+pub const OFFLOAD_PHY: u8 = 1;
+pub const OFFLOAD_MAC: u8 = 2;
+
+/// `IF_OPER_DORMANT`, `IF_OPER_UP`, and `IF_LINK_MODE_DORMANT`.
+pub const OPER_DORMANT: u8 = 5;
+pub const OPER_UP: u8 = 6;
+pub const LINK_MODE_DORMANT: u8 = 1;
+
+/// `IFF_UP`, `IFF_RUNNING` and `IFF_LOWER_UP`, of `linux/if.h`.
+pub const IFF_UP: u32 = 0x1;
+pub const IFF_LOWER_UP: u32 = 0x1_0000;
+
+/// The name of the generic netlink family.
+pub const FAMILY_NAME: &str = "macsec";
+/// The version of the family's commands.
+pub const FAMILY_VERSION: u8 = 1;
