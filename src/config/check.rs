@@ -13,7 +13,7 @@ use super::{
     redact::hide,
     top::{ConfigDraft, examine},
 };
-use crate::profile::Word as _;
+use crate::profile::{OffloadChoice, Word as _};
 
 /// The exit code of a configuration that the daemon would take.
 pub const EXIT_GOOD: u8 = 0;
@@ -110,10 +110,15 @@ fn describe(text: &mut String, port: &PortDraft, with_origins: bool) {
     let profile = port.profile.map_or("no profile", |profile| profile.name);
     let link = &port.link;
     let suites: Vec<_> = link.cipher_suites.iter().map(ToString::to_string).collect();
+    let offload = if link.offload == OffloadChoice::Off {
+        String::new()
+    } else {
+        format!(", offload {}", link.offload.name())
+    };
     let _ = writeln!(text, "\n{} secured as {} ({profile})", interface.name, secure.name);
     let _ = writeln!(
         text,
-        "  {}, {}, key server priority {}, dataplane {}",
+        "  {}, {}, key server priority {}, dataplane {}{offload}",
         suites.join(" or "),
         link.policy.name(),
         link.key_server_priority.0,

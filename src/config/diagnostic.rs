@@ -100,6 +100,10 @@ codes! {
     NeverServes = "never-serves",
     /// Warning: traffic passes in clear while there is no key.
     ClearAllowed = "clear-allowed",
+    /// Warning: a receiver has to guess the SCI of our frames, and will guess wrong.
+    PortUnsaid = "port-unsaid",
+    /// Warning: packet numbers are in the hands of a network card.
+    Offloaded = "offloaded",
 }
 
 /// Where a configuration came from, and its text without its secrets.

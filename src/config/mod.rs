@@ -28,7 +28,7 @@ pub use reader::{DAEMON_USER, KeyFileError, KeyReader, SystemKeys};
 pub use top::{Config, ControlConfig, LogLevel, parse};
 
 pub use crate::keyring::KEYS_MAX;
-pub use crate::profile::{CakPadding, DataplaneChoice, LinkSettings, SecurePolicy};
+pub use crate::profile::{CakPadding, DataplaneChoice, LinkSettings, OffloadChoice, SecurePolicy};
 
 /// Where the configuration is.
 pub const DEFAULT_PATH: &str = "/etc/macsecd/macsecd.toml";

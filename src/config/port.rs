@@ -16,7 +16,8 @@ use super::{
 use crate::ident::{ConfidentialityOffset, KeyServerPriority};
 use crate::keyring::Key;
 use crate::profile::{
-    DataplaneChoice, LinkSettings, PROFILES, Profile, ProfileValue, SecurePolicy, Setting,
+    DataplaneChoice, LinkSettings, OffloadChoice, PROFILES, Profile, ProfileValue, SecurePolicy,
+    Setting,
 };
 
 /// A port of the router that is to be protected.
@@ -206,7 +207,7 @@ fn read_settings(table: &DeTable<'_>, draft: &mut PortDraft, findings: &mut Find
     places
 }
 
-/// Refuses settings that exclude each other or that this version lacks.
+/// Refuses settings that exclude each other.
 fn contradictions(draft: &PortDraft, places: &Places, findings: &mut Findings) {
     let link = &draft.link;
     let place = |keys: &[&str]| {
@@ -239,14 +240,21 @@ fn contradictions(draft: &PortDraft, places: &Places, findings: &mut Findings) {
                 .help("64 is enough for frames that several queues reorder"),
         );
     }
-    if link.dataplane == DataplaneChoice::Kernel {
-        let title = "the kernel data plane is not in this version";
+    if link.dataplane == DataplaneChoice::Kernel && has_offset && link.confidentiality {
+        let title = "the kernel has no confidentiality offset";
         findings.push(
-            Diagnostic::error(Code::NotInThisVersion, title)
-                .at(place(&["dataplane"]), "this version protects frames in userspace only")
-                .help(
-                    "write \"userspace\", or \"auto\" for whatever is best in the version that runs",
-                ),
+            Diagnostic::error(Code::Contradiction, title)
+                .at(place(&["confidentiality-offset", "dataplane"]), "not with the kernel's MACsec")
+                .note("the kernel encrypts all of a frame or nothing")
+                .help("write 0, or `dataplane = \"userspace\"`; \"auto\" takes that one here"),
+        );
+    }
+    if link.dataplane == DataplaneChoice::Userspace && link.offload != OffloadChoice::Off {
+        let title = "`offload` is for the kernel data plane";
+        findings.push(
+            Diagnostic::error(Code::Contradiction, title)
+                .at(place(&["offload", "dataplane"]), "the daemon encrypts with the processor")
+                .help("remove `offload`, or write `dataplane = \"kernel\"`"),
         );
     }
 }
@@ -268,6 +276,33 @@ fn cautions(draft: &PortDraft, places: &Places, findings: &mut Findings) {
                 .at(place("policy"), "nothing waits for a key")
                 .note("whoever keeps the two ends from agreeing on a key can read the traffic")
                 .help("write \"must-secure\" as soon as both ends are known to get a key"),
+        );
+    }
+    if !draft.link.include_sci && draft.link.port_id != 1 {
+        let title = format!("frames say nothing of port {}", draft.link.port_id);
+        findings.push(
+            Diagnostic::warning(Code::PortUnsaid, title)
+                .at(place("include-sci"), "a receiver has to guess whose frame it is")
+                .and(place("port-id"), "and most guess port 1")
+                .note(
+                    "Linux takes a frame without SCI as port 1 of its sender's address, and drops \
+                     it where the key agreement has named another port",
+                )
+                .help("write `include-sci = true`, or `port-id = 1`"),
+        );
+    }
+    let in_kernel = draft.link.dataplane != DataplaneChoice::Userspace;
+    if in_kernel && draft.link.offload != OffloadChoice::Off {
+        let title = "what a network card does with packet numbers is for its driver to say";
+        findings.push(
+            Diagnostic::warning(Code::Offloaded, title)
+                .at(place("offload"), "the kernel hands over keys and packet numbers")
+                .note(
+                    "a driver once set packet numbers back at each change of a setting (Linux \
+                     commit 3c99bace4ad0), so that they were used again, which breaks the encryption",
+                )
+                .note("a card that is reset may send in clear, below all filters of the kernel")
+                .help("write \"off\" unless this card and driver are known to be good"),
         );
     }
 }

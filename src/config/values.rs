@@ -29,6 +29,8 @@ pub(crate) fn setting(key: &str, value: &Value<'_>) -> Option<Result<Setting, Di
     Some(match key {
         "cipher-suites" => suites(value).map(|suites| Setting::CipherSuites(suites.into())),
         "dataplane" => word(key, value).map(Setting::Dataplane),
+        "offload" => word(key, value).map(Setting::Offload),
+        "delete-on-stop" => boolean(key, value).map(Setting::DeleteOnStop),
         "include-sci" => boolean(key, value).map(Setting::IncludeSci),
         "key-server-priority" => number(key, value, 0..=u8::MAX, "the lowest number serves")
             .map(|number| Setting::KeyServerPriority(KeyServerPriority(number))),

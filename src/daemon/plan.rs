@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{
-    self, Config, ControlConfig, DataplaneChoice, Diagnostic, LinkSettings, LogLevel, PortConfig,
-    SecurePolicy,
+    self, Config, ControlConfig, DataplaneChoice, Diagnostic, LinkSettings, LogLevel,
+    OffloadChoice, PortConfig, SecurePolicy,
 };
 use crate::dataplane::{Choice, Offload};
 use crate::ident::{CipherSuite, MacAddress, Sci};
@@ -100,7 +100,7 @@ impl PortPlan {
     /// Why the port has the data plane that it has.
     pub(crate) fn dataplane_reason(&self) -> &'static str {
         match self.config.link.dataplane {
-            DataplaneChoice::Auto => "this version has the userspace data plane only",
+            DataplaneChoice::Auto => "the kernel's is not in use yet",
             DataplaneChoice::Kernel | DataplaneChoice::Userspace => "the configuration names it",
         }
     }
@@ -116,12 +116,27 @@ impl PortPlan {
                 DataplaneChoice::Kernel => Choice::Kernel,
                 DataplaneChoice::Userspace => Choice::Userspace,
             },
-            offload: Offload::Off,
-            delete_on_stop: false,
+            offload: match self.config.link.offload {
+                OffloadChoice::Off => Offload::Off,
+                OffloadChoice::Phy => Offload::Phy,
+                OffloadChoice::Mac => Offload::Mac,
+                OffloadChoice::Auto => Offload::Auto,
+            },
+            delete_on_stop: self.config.link.delete_on_stop,
             policy: policy(&self.config.link),
             keys: Arc::clone(&self.keys),
             delay,
         }
+    }
+
+    /// Tells whether a port that begins again by this plan can take up the secure interface that it
+    /// has by the other.
+    pub(crate) fn keeps_secure_interface_of(&self, before: &Self) -> bool {
+        let (after, before) = (&self.config, &before.config);
+        after.secure_interface == before.secure_interface
+            && after.link.dataplane == before.link.dataplane
+            && after.link.confidentiality_offset == before.link.confidentiality_offset
+            && after.link.port_id == before.link.port_id
     }
 
     /// What has to be done to make `self` of the ports that run.
@@ -216,14 +231,49 @@ mod tests {
     }
 
     #[test]
-    fn the_kernel_data_plane_is_refused_with_what_to_write_instead() {
-        let refused = plan(&port("eth1", "dataplane = \"kernel\"", &["01"])).unwrap_err();
+    fn the_data_plane_that_is_asked_for_reaches_the_port_as_it_is_written() {
+        let of = |lines: &str| {
+            let setup = plan(&port("eth1", lines, &["01"])).unwrap().ports[0].setup(Duration::ZERO);
+            (setup.dataplane, setup.offload, setup.delete_on_stop)
+        };
+        assert_eq!(of(""), (Choice::Auto, Offload::Off, false));
+        assert_eq!(of("dataplane = \"userspace\""), (Choice::Userspace, Offload::Off, false));
+        for (word, offload) in [
+            ("off", Offload::Off),
+            ("phy", Offload::Phy),
+            ("mac", Offload::Mac),
+            ("auto", Offload::Auto),
+        ] {
+            let lines =
+                format!("dataplane = \"kernel\"\noffload = \"{word}\"\ndelete-on-stop = true");
+            assert_eq!(of(&lines), (Choice::Kernel, offload, true));
+        }
+    }
+
+    #[test]
+    fn the_kernel_data_plane_is_refused_with_an_offset_and_with_what_to_write_instead() {
+        let lines = "dataplane = \"kernel\"\nconfidentiality-offset = 30";
+        let refused = plan(&port("eth1", lines, &["01"])).unwrap_err();
         assert!(
-            refused.contains("test.toml:5:13") && refused.contains("\"userspace\""),
+            refused.contains("test.toml:6:26") && refused.contains("\"userspace\""),
             "{refused}"
         );
-        let auto = plan(&port("eth1", "dataplane = \"auto\"", &["01"])).unwrap();
-        assert!(auto.ports[0].dataplane_reason().contains("userspace data plane only"));
+        plan(&port("eth1", "dataplane = \"auto\"\nconfidentiality-offset = 30", &["01"])).unwrap();
+    }
+
+    #[test]
+    fn a_secure_interface_is_kept_unless_its_name_its_sci_or_its_maker_changes() {
+        let of = |lines: &str| plan(&port("eth1", lines, &["01"])).unwrap().ports.remove(0);
+        let before = of("replay-window = 64");
+        for lines in ["replay-window = 65", "offload = \"mac\"", "confidentiality = false"] {
+            assert!(of(lines).keeps_secure_interface_of(&before), "{lines}");
+        }
+        let others = ["dataplane = \"userspace\"", "confidentiality-offset = 30", "port-id = 2"];
+        for lines in others {
+            assert!(!of(lines).keeps_secure_interface_of(&before), "{lines}");
+        }
+        let text = port("eth1", "", &["01"]).replace("sec-eth1", "other");
+        assert!(!plan(&text).unwrap().ports[0].keeps_secure_interface_of(&before));
     }
 
     #[test]

@@ -158,10 +158,13 @@ impl Supervisor {
             let planned = plans.iter().find(|(plan, _)| plan.interface() == port.entry.interface());
             match planned {
                 Some((_, Change::None | Change::Keys)) => kept.push(port),
-                Some((_, Change::Restart | Change::Add)) => gone.push(port),
+                Some((plan, Change::Restart | Change::Add)) => {
+                    let delete = !plan.keeps_secure_interface_of(&port.entry.plan);
+                    gone.push((port, delete));
+                }
                 None => {
                     lines.push(format!("{}: removed", port.entry.interface()));
-                    gone.push(port);
+                    gone.push((port, true));
                 }
             }
         }
@@ -213,7 +216,7 @@ impl Supervisor {
                 (port, Some("the keys are not changed: there are no random numbers"))
             }
             Err(_) => {
-                stop_all(vec![port]).await;
+                stop_all(vec![(port, false)]).await;
                 (self.start(plan, Duration::ZERO), Some("started afresh"))
             }
         }
@@ -258,7 +261,7 @@ impl Supervisor {
 
     /// Stops all ports.
     pub(crate) async fn end(self) {
-        stop_all(self.ports).await;
+        stop_all(self.ports.into_iter().map(|port| (port, false)).collect()).await;
     }
 }
 
@@ -276,14 +279,14 @@ async fn settle(entries: &[Arc<Entry>]) {
     }
 }
 
-/// Stops ports, all at the same time.
-async fn stop_all(ports: Vec<Port>) {
+/// Stops ports, all at the same time; with each, whether its secure interface goes in any case.
+async fn stop_all(ports: Vec<(Port, bool)>) {
     let mut stopping = JoinSet::new();
-    for Port { entry, task, follower } in ports {
+    for (Port { entry, task, follower }, delete) in ports {
         follower.abort();
         stopping.spawn(async move {
             let stopped = timeout(STOP, async {
-                entry.handle.stop().await;
+                entry.handle.stop(delete).await;
                 task.await
             });
             match stopped.await {

@@ -146,16 +146,18 @@ enum Event {
     /// The time has come; the next turn sees to it.
     Due,
     Link,
-    Opened(Result<Box<Parts>, String>),
+    Opened(Result<Parts, String>),
     Frames,
     Request(Request),
-    Stop,
+    Stop {
+        delete: bool,
+    },
 }
 
 impl Port {
     async fn run(mut self) {
         debug!(iface = %self.setup.interface, "port begins");
-        loop {
+        let delete = loop {
             if self.has_clock() {
                 self.follow_link().await;
                 self.catch_up().await;
@@ -167,10 +169,10 @@ impl Port {
                 Event::Opened(result) => self.opened(result),
                 Event::Frames => self.receive().await,
                 Event::Request(request) => self.serve(request).await,
-                Event::Stop => break,
+                Event::Stop { delete } => break delete || self.setup.delete_on_stop,
             }
-        }
-        self.close(self.setup.delete_on_stop).await;
+        };
+        self.close(delete).await;
         debug!(iface = %self.setup.interface, "port has stopped");
     }
 
@@ -185,7 +187,7 @@ impl Port {
             && let Err(error) = alarm.set(due)
         {
             error!(iface = %self.setup.interface, %error, "the port's clock cannot be set");
-            return Event::Stop;
+            return Event::Stop { delete: false };
         }
         let (state, alarm) = (&mut self.state, &mut self.alarm);
         let clock = async {
@@ -216,13 +218,14 @@ impl Port {
                 Ok(()) => Event::Due,
                 Err(error) => {
                     error!(iface = %self.setup.interface, %error, "the port's clock fails");
-                    Event::Stop
+                    Event::Stop { delete: false }
                 }
             },
             // Where nobody watches the link any more, it stays what it was.
             Ok(()) = self.link.changed() => Event::Link,
             request = self.requests.recv() => match request {
-                None | Some(Request::Stop) => Event::Stop,
+                None => Event::Stop { delete: false },
+                Some(Request::Stop { delete }) => Event::Stop { delete },
                 Some(request) => Event::Request(request),
             },
             event = arrival => event,
@@ -274,7 +277,7 @@ impl Port {
     }
 
     /// Goes on when everything has been built up, or something is in the way.
-    fn opened(&mut self, result: Result<Box<Parts>, String>) {
+    fn opened(&mut self, result: Result<Parts, String>) {
         let State::Opening(opening) = mem::replace(&mut self.state, State::Fresh) else { return };
         match result.and_then(|parts| Session::new(&self.setup, *opening, parts)) {
             Ok(session) => {
@@ -345,7 +348,7 @@ impl Port {
                 }
                 let _ = answer.send(result);
             }
-            Request::Stop => {}
+            Request::Stop { .. } => {}
         }
     }
 

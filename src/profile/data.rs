@@ -6,7 +6,8 @@
 use std::borrow::Cow;
 
 use super::{
-    Basis, CakPadding, CakRule, DataplaneChoice, Profile, ProfileValue, SecurePolicy, Setting,
+    Basis, CakPadding, CakRule, DataplaneChoice, OffloadChoice, Profile, ProfileValue,
+    SecurePolicy, Setting,
 };
 use crate::ident::{CipherSuite, ConfidentialityOffset, KeyServerPriority};
 
@@ -44,7 +45,18 @@ pub static DEFAULTS: &[ProfileValue] = &[
     ),
     chosen(
         Setting::Dataplane(DataplaneChoice::Auto),
-        "whatever is best in the version that runs; in this one it is userspace, on any kernel",
+        "the kernel where it has MACsec and can do what is configured, otherwise the daemon, which \
+         can do it on any kernel",
+    ),
+    chosen(
+        Setting::Offload(OffloadChoice::Off),
+        "a card's driver once set packet numbers back at each change of a setting (mended by Linux \
+         commit 3c99bace4ad0), which breaks the encryption; so it is for an operator to ask for",
+    ),
+    chosen(
+        Setting::DeleteOnStop(false),
+        "addresses and routes on the secure interface outlive a restart of the daemon; without a \
+         key nothing passes through it",
     ),
     chosen(
         Setting::IncludeSci(true),

@@ -12,7 +12,8 @@ mod show;
 
 pub use data::{DEFAULTS, PROFILES};
 pub use settings::{
-    CakPadding, DataplaneChoice, LinkSettings, SecurePolicy, Setting, Word, suite_key,
+    CakPadding, DataplaneChoice, LinkSettings, OffloadChoice, SecurePolicy, Setting, Word,
+    suite_key,
 };
 pub use show::{list, show};
 
@@ -94,6 +95,8 @@ impl LinkSettings {
         let mut settings = Self {
             cipher_suites: vec![CipherSuite::GcmAes128],
             dataplane: DataplaneChoice::Auto,
+            offload: OffloadChoice::Off,
+            delete_on_stop: false,
             include_sci: true,
             key_server_priority: KeyServerPriority::NEVER,
             policy: SecurePolicy::MustSecure,

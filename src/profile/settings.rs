@@ -7,12 +7,25 @@ use crate::ident::{CipherSuite, ConfidentialityOffset, KeyServerPriority};
 /// Who protects the frames.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum DataplaneChoice {
-    /// Whichever is best in this version: the daemon.
+    /// The kernel where it has MACsec and can do what is configured, otherwise the daemon.
     Auto,
-    /// The kernel, or nobody; this version refuses it.
+    /// The kernel, or nobody.
     Kernel,
     /// The daemon.
     Userspace,
+}
+
+/// Who of the machine does the work of the kernel's MACsec.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum OffloadChoice {
+    /// The processor.
+    Off,
+    /// The PHY.
+    Phy,
+    /// The network card.
+    Mac,
+    /// The network card, else the PHY, else the processor.
+    Auto,
 }
 
 /// What may pass while there is no key.
@@ -40,6 +53,10 @@ pub struct LinkSettings {
     pub cipher_suites: Vec<CipherSuite>,
     /// Who protects the frames.
     pub dataplane: DataplaneChoice,
+    /// Who does the work of the kernel's.
+    pub offload: OffloadChoice,
+    /// Whether the kernel's secure interface goes when the daemon stops.
+    pub delete_on_stop: bool,
     /// Whether the tag of a sent frame carries the SCI (802.1AE-2018 10.7.17, alwaysIncludeSCI).
     pub include_sci: bool,
     /// Our rank in the election.
@@ -78,6 +95,8 @@ impl LinkSettings {
         match setting {
             Setting::CipherSuites(suites) => self.cipher_suites = suites.to_vec(),
             Setting::Dataplane(choice) => self.dataplane = *choice,
+            Setting::Offload(choice) => self.offload = *choice,
+            Setting::DeleteOnStop(on) => self.delete_on_stop = *on,
             Setting::IncludeSci(on) => self.include_sci = *on,
             Setting::KeyServerPriority(priority) => self.key_server_priority = *priority,
             Setting::Policy(policy) => self.policy = *policy,
@@ -95,11 +114,13 @@ impl LinkSettings {
 
     /// Every value, in the order of the documentation.
     #[must_use]
-    pub fn to_settings(&self) -> [Setting; 12] {
+    pub fn to_settings(&self) -> [Setting; 14] {
         let seconds = self.rekey.map_or(0, |age| u32::try_from(age.as_secs()).unwrap_or(u32::MAX));
         [
             Setting::CipherSuites(Cow::Owned(self.cipher_suites.clone())),
             Setting::Dataplane(self.dataplane),
+            Setting::Offload(self.offload),
+            Setting::DeleteOnStop(self.delete_on_stop),
             Setting::IncludeSci(self.include_sci),
             Setting::KeyServerPriority(self.key_server_priority),
             Setting::Policy(self.policy),
@@ -121,6 +142,10 @@ pub enum Setting {
     CipherSuites(Cow<'static, [CipherSuite]>),
     /// `dataplane`
     Dataplane(DataplaneChoice),
+    /// `offload`
+    Offload(OffloadChoice),
+    /// `delete-on-stop`
+    DeleteOnStop(bool),
     /// `include-sci`
     IncludeSci(bool),
     /// `key-server-priority`
@@ -150,6 +175,8 @@ impl Setting {
         match self {
             Self::CipherSuites(_) => "cipher-suites",
             Self::Dataplane(_) => "dataplane",
+            Self::Offload(_) => "offload",
+            Self::DeleteOnStop(_) => "delete-on-stop",
             Self::IncludeSci(_) => "include-sci",
             Self::KeyServerPriority(_) => "key-server-priority",
             Self::Policy(_) => "policy",
@@ -173,9 +200,11 @@ impl fmt::Display for Setting {
                 write!(f, "[\"{}\"]", names.join("\", \""))
             }
             Self::Dataplane(choice) => write!(f, "\"{}\"", choice.name()),
-            Self::IncludeSci(on) | Self::ReplayProtect(on) | Self::Confidentiality(on) => {
-                write!(f, "{on}")
-            }
+            Self::Offload(choice) => write!(f, "\"{}\"", choice.name()),
+            Self::DeleteOnStop(on)
+            | Self::IncludeSci(on)
+            | Self::ReplayProtect(on)
+            | Self::Confidentiality(on) => write!(f, "{on}"),
             Self::KeyServerPriority(priority) => write!(f, "{}", priority.0),
             Self::Policy(policy) => write!(f, "\"{}\"", policy.name()),
             Self::ReplayWindow(number) | Self::RekeySeconds(number) => write!(f, "{number}"),
@@ -220,6 +249,19 @@ impl Word for DataplaneChoice {
             Self::Auto => "auto",
             Self::Kernel => "kernel",
             Self::Userspace => "userspace",
+        }
+    }
+}
+
+impl Word for OffloadChoice {
+    const ALL: &'static [Self] = &[Self::Off, Self::Phy, Self::Mac, Self::Auto];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Phy => "phy",
+            Self::Mac => "mac",
+            Self::Auto => "auto",
         }
     }
 }

@@ -174,7 +174,9 @@ fn every_key_is_taken() {
         interface = "eth1"
         secure-interface = "secure1"
         cipher-suites = ["GcmAes256", "gcm-aes-128"]
-        dataplane = "userspace"
+        dataplane = "auto"
+        offload = "mac"
+        delete-on-stop = true
         include-sci = false
         key-server-priority = 0
         policy = "should-secure"
@@ -194,14 +196,18 @@ fn every_key_is_taken() {
         "#,
     );
     let (config, warnings) = parsed.unwrap_or_else(|error| panic!("{}", error.render(false)));
-    assert_eq!(warnings.iter().map(Diagnostic::code).collect::<Vec<_>>(), [Code::ClearAllowed]);
+    assert_eq!(
+        warnings.iter().map(Diagnostic::code).collect::<Vec<_>>(),
+        [Code::Offloaded, Code::PortUnsaid, Code::ClearAllowed]
+    );
     let port = config.port("eth1").unwrap();
     let link = &port.link;
     assert_eq!(config.control.group, "netops");
     assert_eq!(config.log_level, config::LogLevel::Debug);
     assert_eq!(port.secure_interface, "secure1");
     assert_eq!(link.cipher_suites, [CipherSuite::GcmAes256, CipherSuite::GcmAes128]);
-    assert_eq!(link.dataplane, config::DataplaneChoice::Userspace);
+    assert_eq!(link.dataplane, config::DataplaneChoice::Auto);
+    assert_eq!((link.offload, link.delete_on_stop), (config::OffloadChoice::Mac, true));
     assert_eq!((link.include_sci, link.replay_protect), (false, false));
     assert_eq!((link.key_server_priority.0, link.port_id), (0, 65534));
     assert_eq!(link.replay_window, u32::MAX);

@@ -92,12 +92,14 @@ fn a_key_that_others_can_read_is_refused() {
 }
 
 #[test]
-fn the_kernel_data_plane_is_refused_with_a_reason() {
+fn what_the_kernel_cannot_do_is_refused_with_a_reason() {
     let router = Router::new();
-    router.write("macsecd.toml", &Config::new(SUITE).with("dataplane = \"kernel\"").text());
+    let config = Config::new("gcm-aes-128");
+    let config = config.with("dataplane = \"kernel\"").with("confidentiality-offset = 30");
+    router.write("macsecd.toml", &config.text());
     let (code, said) = refused(&router);
     assert_eq!(code, Some(78));
-    for part in ["macsecd.toml:5:13", "dataplane = \"kernel\"", "not in this version"] {
+    for part in ["macsecd.toml:6:26", "confidentiality-offset = 30", "\"userspace\""] {
         assert!(said.contains(part), "{part}: {said}");
     }
 }

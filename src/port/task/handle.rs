@@ -20,7 +20,7 @@ pub(super) enum Request {
     Ping(oneshot::Sender<()>),
     Rekey(oneshot::Sender<Result<(), RekeyRefused>>),
     SetKeys(Arc<KeyRing>, oneshot::Sender<Result<(), NoEntropy>>),
-    Stop,
+    Stop { delete: bool },
 }
 
 /// Reaches the task of one port. Clones reach the same one.
@@ -145,9 +145,11 @@ impl PortHandle {
     }
 
     /// Tells the port to stop. It has stopped when its task has ended.
-    pub async fn stop(&self) {
+    ///
+    /// With `delete` its secure interface goes too where it would stay otherwise, as the kernel's.
+    pub async fn stop(&self, delete: bool) {
         // Where it is gone, it has stopped.
-        let _gone = self.requests.send(Request::Stop).await;
+        let _gone = self.requests.send(Request::Stop { delete }).await;
     }
 
     async fn ask<T>(

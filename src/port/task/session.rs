@@ -79,7 +79,7 @@ pub(super) struct Highlights {
 pub(super) struct Opening {
     link: LinkInfo,
     policy: Policy,
-    task: JoinHandle<Result<Box<Parts>, String>>,
+    task: JoinHandle<Result<Parts, String>>,
 }
 
 /// What a session is built from.
@@ -113,13 +113,13 @@ impl Opening {
             let socket = PacketSocket::eapol(index).map_err(|error| error.to_string())?;
             let started = Dataplane::start(settings).map_err(|error| error.to_string());
             let (dataplane, reason) = started?;
-            Ok(Box::new(Parts { socket, dataplane, reason }))
+            Ok(Parts { socket, dataplane, reason })
         });
         Ok(Self { link, policy, task })
     }
 
     /// Waits until it is done, once. Dropping this future loses nothing.
-    pub(super) async fn done(&mut self) -> Result<Box<Parts>, String> {
+    pub(super) async fn done(&mut self) -> Result<Parts, String> {
         (&mut self.task).await.map_err(|error| error.to_string())?
     }
 
@@ -141,8 +141,8 @@ async fn take_down(dataplane: Dataplane, delete: bool) {
 
 impl Session {
     /// Makes a session. The error is for an operator to read; nothing is left behind then.
-    pub(super) fn new(setup: &PortSetup, from: Opening, parts: Box<Parts>) -> Result<Self, String> {
-        let (Opening { link, policy, .. }, Parts { socket, dataplane, reason }) = (from, *parts);
+    pub(super) fn new(setup: &PortSetup, from: Opening, parts: Parts) -> Result<Self, String> {
+        let (Opening { link, policy, .. }, Parts { socket, dataplane, reason }) = (from, parts);
         let readiness = Readiness::of(&socket).map_err(|error| error.to_string())?;
         let sci = policy.sci;
         let driver = Driver::new(now(), policy, &setup.keys, Box::new(SystemEntropy))
