@@ -100,9 +100,12 @@ pub(super) struct Cp {
     latest: Option<Slot>,
     latest_tx: bool,
     latest_rx: bool,
+    /// The data plane can no longer do with it what it is for.
+    latest_lost: bool,
     old: Option<Slot>,
     old_tx: bool,
     old_rx: bool,
+    old_lost: bool,
     open: bool,
     current: Option<Cipher>,
     new_sak: Option<Slot>,
@@ -132,9 +135,11 @@ impl Cp {
             latest: None,
             latest_tx: false,
             latest_rx: false,
+            latest_lost: false,
             old: None,
             old_tx: false,
             old_rx: false,
+            old_lost: false,
             open: false,
             current: None,
             new_sak: None,
@@ -150,14 +155,15 @@ impl Cp {
         self.state
     }
 
-    /// The latest key with its transmit and receive flags.
+    /// The latest key with its transmit and receive flags. One that is lost may still be received
+    /// with, but nobody is to count on it.
     pub(super) fn latest(&self) -> Option<(Slot, bool, bool)> {
-        self.latest.map(|slot| (slot, self.latest_tx, self.latest_rx))
+        self.latest.map(|slot| (slot, self.latest_tx, self.latest_rx && !self.latest_lost))
     }
 
     /// The old key with its transmit and receive flags.
     pub(super) fn old(&self) -> Option<(Slot, bool, bool)> {
-        self.old.map(|slot| (slot, self.old_tx, self.old_rx))
+        self.old.map(|slot| (slot, self.old_tx, self.old_rx && !self.old_lost))
     }
 
     /// Whether the Controlled Port is open.
@@ -193,6 +199,32 @@ impl Cp {
         if self.latest.is_some_and(|slot| slot.ki == ki) {
             self.tx_enabled = Some(done);
         }
+    }
+
+    /// Notes that the data plane has lost a key; tells whether it was one that it had.
+    pub(super) fn sak_lost(&mut self, ki: KeyId) -> bool {
+        if self.latest.is_some_and(|slot| slot.ki == ki) && !self.latest_lost {
+            (self.latest_tx, self.latest_lost) = (false, true);
+            return true;
+        }
+        if self.old.is_some_and(|slot| slot.ki == ki) && !self.old_lost {
+            (self.old_tx, self.old_lost) = (false, true);
+            // The latest has taken over. Until it does, what others still send is received.
+            self.old_rx &= !self.latest_tx;
+            return true;
+        }
+        false
+    }
+
+    /// Whether a key is there that takes over or has taken over, or one waits.
+    pub(super) fn has_next(&self) -> bool {
+        self.new_sak.is_some() || (self.latest.is_some() && !self.latest_lost)
+    }
+
+    /// Whether a key was lost, nothing can be sent, and nothing is there to take over.
+    pub(super) fn is_stranded(&self) -> bool {
+        let lost = self.latest_lost || self.old_lost;
+        lost && self.transmits_with().is_none() && !self.has_next()
     }
 
     /// The SAK that came last of those that it has or will have.
@@ -246,6 +278,7 @@ impl Cp {
             return (self.state != S::Init).then_some(S::Init);
         }
         let (changed, new_sak) = (self.changed(holds), self.new_sak.is_some());
+        let give_up = changed || new_sak || self.latest_lost;
         let when = |condition: bool, state: S| condition.then_some(state);
         match self.state {
             S::Init => Some(S::Change),
@@ -258,19 +291,21 @@ impl Cp {
             S::Allowed => Some(S::Change),
             S::Authenticated => when(holds.connect != Connect::Authenticated, S::Change),
             S::Secured => when(changed, S::Change).or(when(new_sak, S::Receive)),
-            // Beyond the figure: a refused or superseded key is given up here too, so that no
-            // answer of the data plane can leave the machine without an exit.
-            S::Receive => when(changed || new_sak || self.sas_created == Some(false), S::Abandon)
+            // Beyond the figure: a refused, lost or superseded key is given up here too, so that
+            // nothing that the data plane says can leave the machine without an exit.
+            S::Receive => when(give_up || self.sas_created == Some(false), S::Abandon)
                 .or(when(self.sas_created == Some(true), S::Receiving)),
-            S::Receiving => when(changed || new_sak, S::Abandon)
+            S::Receiving => when(give_up, S::Abandon)
                 .or(when(!holds.elected_self, S::Ready))
                 .or(when(self.server_may_transmit(now, holds), S::Transmit)),
             // Beyond the figure: as after transmitWhen in RECEIVING, so that a server that receives
             // with the new key and never says that it transmits does not hold us on the old one.
-            S::Ready => when(changed || new_sak, S::Abandon).or(when(
+            S::Ready => when(give_up, S::Abandon).or(when(
                 holds.server_transmitting || (now >= self.transmit_when && holds.any_receiving),
                 S::Transmit,
             )),
+            // A key that is lost meanwhile is not given up before the answer: it tells whether the
+            // one before still transmits.
             S::Transmit => when(self.tx_enabled == Some(true), S::Transmitting)
                 .or(when(self.tx_enabled == Some(false), S::Abandon)),
             S::Transmitting => when(changed || self.may_retire(now, holds), S::Retire),
@@ -287,12 +322,13 @@ impl Cp {
     }
 
     /// The figure retires the old SA when SAK Retire Time is over. We also want to hear from every
-    /// member that it has moved, within reason; and where the next SAK waits and all have moved, the
-    /// old one need not live on.
+    /// member that it has moved, within reason; and where the next SAK waits and all have moved, or
+    /// we cannot send before we have it, the old one need not live on.
     fn may_retire(&self, now: Time, holds: &Conditions) -> bool {
         let age = now.since(self.transmitting_since);
         let (moved, next_waits) = (holds.all_transmitting, self.new_sak.is_some());
         !self.old_rx
+            || (self.latest_lost && next_waits)
             || (age >= RETIRE && (moved || next_waits))
             || (age >= IN_FLIGHT && moved && next_waits)
             || age >= RETIRE_AT_LATEST
@@ -329,21 +365,24 @@ impl Cp {
             }
             CpState::Transmitting => {
                 // The figure reports transmission on entering TRANSMIT; we do when it is true.
-                self.latest_tx = true;
-                self.set_open(true, out);
+                self.latest_tx = !self.latest_lost;
+                if self.latest_tx {
+                    self.set_open(true, out);
+                }
                 self.transmitting_since = now;
                 self.old_tx = false;
                 out.push(Action::NewInfo);
             }
             CpState::Abandon => {
-                out.extend(self.latest.take().map(|slot| Action::DeleteSas(slot.ki)));
-                (self.latest_tx, self.latest_rx) = (false, false);
+                out.extend(self.latest.map(|slot| Action::DeleteSas(slot.ki)));
+                self.set_latest(None);
             }
             CpState::Retire => {
                 out.extend(self.old.map(|slot| Action::DeleteSas(slot.ki)));
-                self.old = self.latest.take();
+                self.old = self.latest;
                 (self.old_tx, self.old_rx) = (self.latest_tx, self.latest_rx);
-                (self.latest_tx, self.latest_rx) = (false, false);
+                self.old_lost = self.latest_lost;
+                self.set_latest(None);
             }
         }
     }
@@ -352,21 +391,25 @@ impl Cp {
         let Some(slot) = self.new_sak.take() else { return };
         // A server may give an association that is still in use. Its word counts.
         if let Some(old) = self.old.take_if(|old| old.an == slot.an) {
-            (self.old_tx, self.old_rx) = (false, false);
+            (self.old_tx, self.old_rx, self.old_lost) = (false, false, false);
             out.push(Action::DeleteSas(old.ki));
         }
-        self.latest = Some(slot);
-        (self.latest_tx, self.latest_rx) = (false, false);
+        self.set_latest(Some(slot));
         (self.sas_created, self.tx_enabled) = (None, None);
         out.push(Action::CreateSas(slot));
     }
 
     fn delete_all(&mut self, out: &mut Vec<Action>) {
         self.set_open(false, out);
-        let slots = [self.latest.take(), self.old.take()];
+        let slots = [self.latest, self.old.take()];
         out.extend(slots.into_iter().flatten().map(|slot| Action::DeleteSas(slot.ki)));
-        (self.latest_tx, self.latest_rx) = (false, false);
-        (self.old_tx, self.old_rx) = (false, false);
+        self.set_latest(None);
+        (self.old_tx, self.old_rx, self.old_lost) = (false, false, false);
+    }
+
+    fn set_latest(&mut self, slot: Option<Slot>) {
+        self.latest = slot;
+        (self.latest_tx, self.latest_rx, self.latest_lost) = (false, false, false);
     }
 
     fn set_open(&mut self, open: bool, out: &mut Vec<Action>) {

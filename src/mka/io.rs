@@ -1,5 +1,6 @@
 //! What goes into a KaY and what comes out.
 
+use crate::ident::KeyId;
 use crate::secy::{CommandId, SecyCommand, SecyError, TxProgress};
 
 /// Something that happened outside of the KaY.
@@ -18,6 +19,10 @@ pub enum Input<'a> {
         /// How it went.
         result: Result<(), SecyError>,
     },
+    /// The data plane no longer has the SAK of this name, which it had said to have: its SAs or the
+    /// whole device are gone, or its packet numbers are used up. It can no longer send with it, and
+    /// must not begin to again; it may receive with it until it is told to remove it.
+    SakLost(KeyId),
     /// The data plane told how many packet numbers are spent.
     TxProgress(TxProgress),
 }

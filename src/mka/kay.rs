@@ -50,6 +50,10 @@ pub struct Kay {
     pub(super) keyless_since: Option<Time>,
     /// Not before this time, after the data plane or the entropy has failed us.
     pub(super) retry_at: Option<Time>,
+    /// When an SAK that the data plane failed us with was last replaced.
+    pub(super) replaced: Option<Time>,
+    /// Until when the SAs and the decision of a server stand that is to meet us again.
+    pub(super) held: Option<Time>,
     pub(super) pending: BTreeMap<CommandId, Asked>,
     /// What the data plane refused and is to be asked again, and when.
     pub(super) undone: BTreeSet<Asked>,
@@ -175,6 +179,8 @@ impl Kay {
             lost_sak: None,
             keyless_since: None,
             retry_at: None,
+            replaced: None,
+            held: None,
             pending: BTreeMap::new(),
             undone: BTreeSet::new(),
             redo_at: None,
@@ -212,6 +218,7 @@ impl Kay {
                 }
             }
             Input::Secy { id, result } => self.answered(now, id, result),
+            Input::SakLost(ki) => self.sak_lost(now, ki),
             Input::TxProgress(progress) => self.progress.note(now, progress),
         }
         self.settle(now);
@@ -236,6 +243,7 @@ impl Kay {
                 later(self.cp.poll_timeout(self.now)),
                 later(self.keyless_since.map(|at| at.after(KEYLESS_MAX))),
                 later(self.retry_at),
+                later(self.held),
                 later(self.redo_at),
                 later(self.carrier_lost.map(|at| at.after(LIFE))),
                 later(self.fresh_sak_due()),
@@ -267,6 +275,7 @@ impl Kay {
             }
         }
         self.principal = None;
+        self.held = None;
         self.settle(now);
         Ok(())
     }
@@ -435,7 +444,7 @@ impl Kay {
                 self.cp.sas_created(ki, done);
             }
             Asked::EnableTx(ki) => {
-                self.retry_at = if done { self.retry_at } else { Some(now.after(RETRY)) };
+                self.retry_at = (!done).then(|| now.after(RETRY));
                 if done && self.cp.old().is_some_and(|(_, tx, _)| tx) {
                     self.rekeys += 1;
                 }

@@ -22,6 +22,9 @@ mod discard;
 mod election;
 mod io;
 mod kay;
+mod loss;
+#[cfg(test)]
+mod loss_tests;
 mod pace;
 mod participant;
 mod peers;

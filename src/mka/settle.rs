@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::cp::{Action, Conditions, Connect};
 use super::election::Candidate;
-use super::kay::{Asked, Decided, KEYLESS_MAX, Kay, RETRY};
+use super::kay::{Asked, Decided, KEYLESS_MAX, Kay};
 use super::participant::Participant;
 use super::peers::Peer;
 use super::status::PortState;
@@ -33,7 +33,7 @@ impl Kay {
             self.settle_keys(now);
         }
         self.redo(now);
-        self.tend_receivers();
+        self.tend_receivers(now);
         self.prune();
         self.open_port();
         self.note_state(now);
@@ -45,7 +45,7 @@ impl Kay {
             participant.elect(now, &self.policy);
         }
         for _ in 0..ROUNDS_MAX {
-            self.follow_server();
+            self.follow_server(now);
             self.give_up_lost_key(now);
             self.check_distribution();
             self.make_sak(now);
@@ -80,9 +80,14 @@ impl Kay {
     }
 
     /// Follows the principal's key server. Only a server of another SCI is a change: one that
-    /// restarted, or is met again under another key, must not tear the port down.
-    fn follow_server(&mut self) {
+    /// restarted, or is met again under another key, must not tear the port down. Nor must it be
+    /// torn down, or served by us, before the server that we had has met us under our new MI.
+    fn follow_server(&mut self, now: Time) {
         self.principal = self.choose_principal();
+        if self.is_held(now) && self.elected().is_none_or(|elected| elected.is_own()) {
+            self.principal = None;
+            return;
+        }
         let server = self.elected().map(|elected| elected.sci);
         if let (Some(before), Some(after)) = (self.server, server)
             && before != after
@@ -120,7 +125,7 @@ impl Kay {
         refusals.into_iter().flatten().any(|at| now.since(at) < LIFE)
     }
 
-    fn elected(&self) -> Option<Candidate> {
+    pub(super) fn elected(&self) -> Option<Candidate> {
         self.principal().and_then(|principal| principal.elected)
     }
 
@@ -220,38 +225,6 @@ impl Kay {
         principal.flat_map(|of| of.peers.live()).map(|(mi, peer)| (mi, peer.sci)).collect()
     }
 
-    /// After the data plane has refused an SAK: as server another is made; as another we take a new
-    /// MI, which has the server make one. Tells whether there is something to settle.
-    fn retry(&mut self, now: Time) -> bool {
-        if self.retry_at.is_none_or(|at| at > now) {
-            return false;
-        }
-        self.retry_at = None;
-        if self.cp.latest().is_some() || self.decided.is_none() {
-            return false;
-        }
-        if self.is_server() {
-            self.distribution = None;
-        } else if self.server_stays() {
-            // The key before it still carries traffic, and a new MI would end that.
-            self.retry_at = Some(now.after(RETRY));
-            return false;
-        } else if let Some(index) = self.principal
-            && let Some(principal) = self.participants.get_mut(index)
-        {
-            principal.renew(now, self.entropy.as_mut());
-        }
-        true
-    }
-
-    /// Tells whether the key server sends with the key that we send with, and so still receives
-    /// with it, too.
-    fn server_stays(&self) -> bool {
-        let server = self.elected().and_then(|elected| elected.mi);
-        let peer = server.zip(self.principal()).and_then(|(mi, of)| of.peers.get(mi));
-        peer.zip(self.cp.transmits_with()).is_some_and(|(peer, slot)| peer.transmits(slot.ki))
-    }
-
     /// Asks the data plane again for what it has refused and no other SAK can make good.
     fn redo(&mut self, now: Time) {
         if self.redo_at.is_none_or(|at| at > now) {
@@ -322,7 +295,7 @@ impl Kay {
     fn remind_server(&mut self, now: Time) -> bool {
         let server = self.elected().is_some_and(|elected| !elected.is_own());
         let refused = self.refuses(now);
-        if !server || refused || self.decided.is_some() || self.cp.slots().next().is_some() {
+        if !server || refused || !self.is_keyless() {
             self.keyless_since = None;
             return false;
         }
@@ -336,7 +309,8 @@ impl Kay {
     }
 
     /// Has the SecY receive whoever joined after an SAK was installed, and forget whoever left.
-    fn tend_receivers(&mut self) {
+    fn tend_receivers(&mut self, now: Time) {
+        let held = self.is_held(now);
         let live_anywhere: BTreeSet<Sci> = self
             .participants
             .iter()
@@ -354,7 +328,7 @@ impl Kay {
             let Some(mut receivers) = sak.receivers.take() else { continue };
             let xpn = sak.key.suite.is_xpn();
             for (sci, present) in &mut receivers {
-                if *present && !live_anywhere.contains(sci) {
+                if *present && !held && !live_anywhere.contains(sci) {
                     *present = false;
                     gone.insert(*sci);
                 }
@@ -409,7 +383,7 @@ impl Kay {
         if state != self.state.0 {
             self.state = (state, now);
             if state == PortState::Secured {
-                self.evidence.refused_by_secy = None;
+                (self.evidence.refused_by_secy, self.evidence.sak_lost) = (None, None);
             }
         }
     }

@@ -170,6 +170,8 @@ pub struct Evidence {
     pub plain_text_refused: Option<Time>,
     /// The data plane refused a command.
     pub refused_by_secy: Option<(String, Time)>,
+    /// The data plane has lost this key, the one that we sent with, and there is no other yet.
+    pub sak_lost: Option<(KeyId, Time)>,
     /// There were no random numbers for a key.
     pub no_entropy: Option<Time>,
 }

@@ -194,3 +194,56 @@ impl Pair {
         panic!("the stations never stop talking");
     }
 }
+
+/// Any number of stations on a perfect segment.
+pub(crate) struct Group {
+    pub(crate) now: Time,
+    pub(crate) stations: Vec<Station>,
+}
+
+impl Group {
+    /// Stations 1, 2 and so on of these priorities, with carrier.
+    pub(crate) fn started(priorities: &[u8], span: Duration) -> Self {
+        let station =
+            |(of, &priority): (u8, &u8)| Station::new(policy(of, priority), &ring(&[(1, 7)]));
+        let stations = (1..).zip(priorities).map(station).collect();
+        let mut group = Self { now: Time::ZERO, stations };
+        for station in &mut group.stations {
+            station.handle(Time::ZERO, Input::Carrier(true));
+        }
+        group.run(span);
+        group
+    }
+
+    /// Lets time pass, waking each station when it asks to be.
+    pub(crate) fn run(&mut self, span: Duration) {
+        let end = self.now.after(span);
+        loop {
+            self.deliver();
+            let wakes = self.stations.iter().filter_map(|station| station.kay.poll_timeout());
+            let Some(next) = wakes.min().filter(|&next| next <= end) else { break };
+            self.now = self.now.max(next);
+            for station in &mut self.stations {
+                station.handle(self.now, Input::Timeout);
+            }
+        }
+        self.now = end;
+    }
+
+    fn deliver(&mut self) {
+        for _ in 0..200 {
+            let sent: Vec<_> =
+                self.stations.iter_mut().map(|of| std::mem::take(&mut of.sent)).collect();
+            if sent.iter().all(Vec::is_empty) {
+                return;
+            }
+            for (from, frames) in sent.iter().enumerate() {
+                let others = self.stations.iter_mut().enumerate().filter(|&(to, _)| to != from);
+                for (_, to) in others {
+                    frames.iter().for_each(|frame| to.handle(self.now, Input::Frame(frame)));
+                }
+            }
+        }
+        panic!("the stations never stop talking");
+    }
+}

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use crate::crypto::{Entropy, NoEntropy};
+use crate::ident::KeyId;
 use crate::keyring::KeyRing;
 use crate::mka::{Input, Kay, Output, Policy, PortState, RekeyRefused, Status};
 use crate::secy::{CommandId, SecyCommand, SecyError, TxProgress};
@@ -42,6 +43,9 @@ pub enum PortInput<'a> {
         /// How it went.
         result: Result<(), SecyError>,
     },
+    /// The data plane no longer has the SAK of this name and cannot send with it, see
+    /// [`Input::SakLost`].
+    SakLost(KeyId),
     /// The data plane has answered [`PortOutput::PollSecy`].
     TxProgress(TxProgress),
 }
@@ -101,6 +105,7 @@ impl Driver {
             }
             PortInput::Frame(frame) => Input::Frame(frame),
             PortInput::Secy { id, result } => Input::Secy { id, result },
+            PortInput::SakLost(ki) => Input::SakLost(ki),
             PortInput::TxProgress(progress) => Input::TxProgress(progress),
         };
         self.kay.handle(now, input);
