@@ -10,7 +10,7 @@
 use std::mem;
 use std::time::Duration;
 
-use crate::ident::{CipherSuite, Ckn};
+use crate::ident::{CipherSuite, Ckn, KeyId};
 use crate::mka::timers::LIFE;
 use crate::mka::{KeyServer, ParticipantStatus, PeerStatus, PortState, Status};
 use crate::secy::Counters;
@@ -146,12 +146,19 @@ fn with_live_peer(now: Time, observed: &Observed<'_>, of: &ParticipantStatus) ->
             ),
         );
     }
+    if let Some((ki, _)) = evidence.sak_lost {
+        return sak_lost(ki);
+    }
     agreeing("the peer is there and keys are being agreed")
 }
 
 /// Nobody has proved to hear us: what remains are the path, the key name and the key.
 fn without_live_peer(now: Time, observed: &Observed<'_>) -> Finding {
     let (status, evidence) = (observed.status, &observed.status.evidence);
+    // Whoever lost its key is new to its peers, and has not met them again yet.
+    if let Some((ki, _)) = evidence.sak_lost.filter(|&(_, at)| recent(now, at)) {
+        return sak_lost(ki);
+    }
     if let Some(seen) = evidence.bad_icv.as_ref().filter(|seen| recent(now, seen.at)) {
         return Finding::new(
             "E102",
@@ -333,6 +340,14 @@ fn no_key_server(status: &Status) -> Finding {
         "E201",
         format!("no end is willing to be key server (our priority is {})", status.priority.0),
         "Priority 255 means never. Set key-server-priority to 16 at one end.",
+    )
+}
+
+fn sak_lost(ki: KeyId) -> Finding {
+    Finding::new(
+        "E316",
+        format!("the system has lost the key {ki} that frames were sent with"),
+        "A fresh key is being agreed. Look for who deletes or changes the MACsec device (`ip monitor link`, another MACsec daemon), or whether its packet numbers ran out.",
     )
 }
 

@@ -226,3 +226,18 @@ fn packet_numbers_that_run_out_are_named_after_a_fresh_key_was_due() {
     assert_eq!(codes(1, &trend, 0.9), ["W308"]);
     assert_eq!(findings(at(1), &trend, 0.9)[0].title, "90 % of the key's packet numbers are used");
 }
+
+/// As key server, which still has its peer, and as a member, which is new to it.
+#[test]
+fn a_key_that_the_system_lost_is_named_until_there_is_another() {
+    for (a, b) in [(16, 200), (200, 16)] {
+        let mut pair = after(Pair::new(policy(1, a), policy(2, b)), 5);
+        let ki = pair.a.kay.status(pair.now).sak.unwrap().ki;
+        pair.a.handle(pair.now, Input::SakLost(ki));
+        let (code, text) = diagnose(&pair, &[]);
+        assert_eq!(code, Some("E316"));
+        assert!(text.contains(&ki.to_string()), "{text}");
+        pair.run(SECOND);
+        assert_eq!(diagnose(&pair, &[]).0, None);
+    }
+}
