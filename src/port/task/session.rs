@@ -244,6 +244,7 @@ impl Session {
                         warn!(iface = %self.interface, %error, "the data plane refuses a command");
                     }
                     self.driver.handle(now(), PortInput::Secy { id, result });
+                    self.report_lost();
                 }
                 PortOutput::PollSecy => {
                     self.refresh().await;
@@ -328,12 +329,16 @@ impl Session {
     /// Shows everything.
     pub(super) async fn view(&mut self) -> Running {
         self.refresh().await;
+        let (kind, dataplane) = {
+            let dataplane = lock(&self.dataplane);
+            (dataplane.kind(), dataplane.snapshot())
+        };
         Running {
             link: self.driver.link(),
             status: self.driver.status(now()),
-            kind: lock(&self.dataplane).kind(),
+            kind,
             reason: self.reason.clone(),
-            dataplane: self.snapshot(),
+            dataplane,
         }
     }
 
@@ -363,6 +368,17 @@ impl Session {
         }
     }
 
+    /// Tells the driver which keys the data plane has lost. What follows is carried out in the next
+    /// turn at the latest.
+    fn report_lost(&mut self) {
+        let lost = lock(&self.dataplane).take_lost();
+        for ki in lost {
+            warn!(iface = %self.interface, key_number = ki.number.0, "the data plane has lost a key");
+            self.driver.handle(now(), PortInput::SakLost(ki));
+            self.backlog = true;
+        }
+    }
+
     /// Has the data plane look how things are with it.
     async fn refresh(&mut self) {
         let looked = self.have_done(|plane| {
@@ -372,6 +388,7 @@ impl Session {
         if let Err(error) = looked.await {
             warn!(iface = %self.interface, %error, "the data plane could not be looked at");
         }
+        self.report_lost();
     }
 
     /// Looks whether the data plane is well, and has what it lost.
