@@ -178,6 +178,8 @@ impl KernelDataplane {
     pub fn apply(&mut self, command: &SecyCommand) -> Result<(), SecyError> {
         let before = self.model.clone();
         self.model.apply(command)?;
+        // What differs now is our own doing.
+        self.settled = false;
         let result = self.carry_out(command);
         if result.is_err() {
             self.take_back(before, command);

@@ -141,12 +141,12 @@ numbers! {
     MACSEC_SECY_STATS_ATTR_IN_PKTS_OVERRUN = 8;
 }
 
-/// `MACSEC_VALIDATE_DISABLED`, `_CHECK`, `_STRICT`.
+/// `MACSEC_VALIDATE_DISABLED` and its like.
 pub const VALIDATE_DISABLED: u8 = 0;
 pub const VALIDATE_CHECK: u8 = 1;
 pub const VALIDATE_STRICT: u8 = 2;
 
-/// `MACSEC_OFFLOAD_OFF`, `_PHY`, `_MAC`.
+/// `MACSEC_OFFLOAD_OFF` and its like.
 pub const OFFLOAD_OFF: u8 = 0;
 pub const OFFLOAD_PHY: u8 = 1;
 pub const OFFLOAD_MAC: u8 = 2;
@@ -156,7 +156,7 @@ pub const OPER_DORMANT: u8 = 5;
 pub const OPER_UP: u8 = 6;
 pub const LINK_MODE_DORMANT: u8 = 1;
 
-/// `IFF_UP`, `IFF_RUNNING` and `IFF_LOWER_UP`, of `linux/if.h`.
+/// `IFF_UP` and `IFF_LOWER_UP`.
 pub const IFF_UP: u32 = 0x1;
 pub const IFF_LOWER_UP: u32 = 0x1_0000;
 
