@@ -126,7 +126,7 @@ impl Entry {
         let active = sa.is_some_and(|sa| sa.active);
         let superseded = sak.transmit == TransmitState::Superseded;
         // After the last packet number comes 0.
-        let forward = sa.is_some_and(|sa| sa.pn >= self.sent && sa.pn != 0);
+        let forward = sa.is_some_and(|sa| sa.pn >= self.sent && sa.pn != 0 && !set_back(sa));
         match self.life {
             // One that we never asked for is somebody else's doing.
             Life::Fresh if sa.is_none() => Life::Fresh,
@@ -144,11 +144,128 @@ impl Entry {
     }
 }
 
+/// Whether more frames went out than packet numbers were spent: somebody has set the number back
+/// since. The kernel counts a frame after it has spent the number, and shows the count first.
+fn set_back(sa: &SeenSa) -> bool {
+    u32::try_from(sa.pn).is_ok_and(|pn| pn.saturating_sub(1) < sa.sent)
+}
+
 /// The packet number that a receive SA expects next. Behind the last one of 32 bits comes 0.
 pub(super) fn expected(sa: &SeenSa, sak: &InstalledSak) -> u64 {
     match (sa.pn, sak.key.suite.is_xpn()) {
         (0, false) => 1 << 32,
         (0, true) => u64::MAX,
         (pn, _) => pn,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataplane::kernel::fixture::{OWN, PEER, an, install, ki, sa, seen};
+    use crate::secy::SecyCommand;
+
+    /// A ledger of one key in this state, and its model.
+    fn at(life: Life) -> (Ledger, SecyModel) {
+        let (mut ledger, mut model) = (Ledger::default(), SecyModel::new(OWN));
+        model.apply(&install(1, 0)).unwrap();
+        if life == Life::Active {
+            model.apply(&SecyCommand::EnableTx(ki(1))).unwrap();
+        }
+        ledger.begin(ki(1), an(0));
+        ledger.set_life(ki(1), life);
+        (ledger, model)
+    }
+
+    fn after(life: Life, shown: Option<SeenSa>) -> (Life, Vec<KeyId>) {
+        let (mut ledger, model) = at(life);
+        ledger.note(&model, Some(&seen(shown.into_iter().collect())));
+        (ledger.life(ki(1)), ledger.take_lost())
+    }
+
+    #[test]
+    fn an_sa_whose_answer_was_lost_is_as_the_kernel_shows_it() {
+        for (life, shown, then) in [
+            (Life::Adding, Some(sa(1, 0, 1, false)), Life::Added),
+            (Life::Activating, Some(sa(1, 0, 9, true)), Life::Active),
+            (Life::Activating, Some(sa(1, 0, 1, false)), Life::Added),
+        ] {
+            assert_eq!(after(life, shown), (then, vec![]), "{life:?}");
+        }
+    }
+
+    /// It may have been used, and what was used once is not used again.
+    #[test]
+    fn an_sa_that_does_not_fit_its_life_is_over_and_reported_once() {
+        for (life, shown) in [
+            // Somebody else has installed a key of ours.
+            (Life::Fresh, Some(sa(1, 0, 1, false))),
+            (Life::Adding, None),
+            (Life::Adding, Some(sa(1, 0, 2, false))),
+            (Life::Added, None),
+            // Somebody else has taken it into use.
+            (Life::Added, Some(sa(1, 0, 1, true))),
+            (Life::Activating, None),
+            (Life::Activating, Some(sa(1, 0, 5, false))),
+            (Life::Active, None),
+            (Life::Active, Some(sa(1, 0, 100, false))),
+            // Used up.
+            (Life::Active, Some(sa(1, 0, 0, true))),
+            // Another key under the same association number.
+            (Life::Active, Some(sa(2, 0, 100, true))),
+        ] {
+            assert_eq!(after(life, shown), (Life::Over, vec![ki(1)]), "{life:?} {shown:?}");
+        }
+    }
+
+    #[test]
+    fn a_packet_number_that_was_set_back_ends_the_sa() {
+        let (mut ledger, model) = at(Life::Active);
+        ledger.note(&model, Some(&seen(vec![sa(1, 0, 100, true)])));
+        assert_eq!(ledger.life(ki(1)), Life::Active);
+        ledger.note(&model, Some(&seen(vec![sa(1, 0, 99, true)])));
+        assert_eq!((ledger.life(ki(1)), ledger.take_lost()), (Life::Over, vec![ki(1)]));
+        // And it stays so, whatever the kernel shows.
+        ledger.note(&model, Some(&seen(vec![sa(1, 0, 101, true)])));
+        assert_eq!((ledger.life(ki(1)), ledger.take_lost()), (Life::Over, vec![]));
+    }
+
+    /// Between two looks a number may have gone forward, back, and past where it was seen last.
+    #[test]
+    fn more_frames_than_packet_numbers_mean_that_it_was_set_back() {
+        for (sent, then) in [(99, Life::Active), (98, Life::Active), (100, Life::Over)] {
+            let shown = SeenSa { sent, ..sa(1, 0, 100, true) };
+            assert_eq!(after(Life::Active, Some(shown)).0, then, "{sent}");
+        }
+        // The count has 32 bits.
+        let shown = SeenSa { sent: u32::MAX, ..sa(1, 0, 1 << 32, true) };
+        assert_eq!(after(Life::Active, Some(shown)).0, Life::Active);
+    }
+
+    #[test]
+    fn an_sa_that_another_has_taken_over_from_is_missed_by_nobody() {
+        let (mut ledger, mut model) = at(Life::Active);
+        model.apply(&install(2, 1)).unwrap();
+        model.apply(&SecyCommand::EnableTx(ki(2))).unwrap();
+        ledger.note(&model, Some(&seen(vec![sa(1, 0, 100, false)])));
+        assert_eq!(ledger.life(ki(1)), Life::Active);
+        ledger.note(&model, Some(&seen(vec![])));
+        assert_eq!((ledger.life(ki(1)), ledger.take_lost()), (Life::Over, vec![]));
+    }
+
+    #[test]
+    fn the_highest_packet_number_received_is_kept_when_the_channel_goes() {
+        let (mut ledger, model) = at(Life::Added);
+        let mut shown = seen(vec![sa(1, 0, 1, false)]);
+        for pn in [500, 400] {
+            shown.receive[0].sas = vec![sa(1, 0, pn, true)];
+            ledger.note(&model, Some(&shown));
+        }
+        ledger.note(&model, Some(&seen(vec![sa(1, 0, 1, false)])));
+        assert_eq!(ledger.received(ki(1), PEER), 500);
+        // Of 32 bits, the number after the last is 0.
+        shown.receive[0].sas = vec![sa(1, 0, 0, true)];
+        ledger.note(&model, Some(&shown));
+        assert_eq!(ledger.received(ki(1), PEER), 1 << 32);
     }
 }

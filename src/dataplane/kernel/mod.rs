@@ -10,6 +10,8 @@
 //! What the kernel cannot do: there is no confidentiality offset, and with the Controlled Port
 //! closed it still delivers what arrives under a good SA.
 
+#[cfg(test)]
+mod fixture;
 mod ledger;
 mod link;
 mod message;

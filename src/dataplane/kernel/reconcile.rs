@@ -208,3 +208,177 @@ pub(super) fn lowest(next: u64, settings: &SecySettings) -> u64 {
         false => 1,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataplane::kernel::fixture::{OWN, PEER, an, install, ki, sa, seen};
+    use crate::ident::KeyId;
+    use crate::secy::SecyCommand;
+
+    fn model(commands: &[SecyCommand]) -> SecyModel {
+        let mut model = SecyModel::new(OWN);
+        for command in commands {
+            model.apply(command).unwrap();
+        }
+        model
+    }
+
+    fn ledger(lives: &[(KeyId, u8, Life)]) -> Ledger {
+        let mut ledger = Ledger::default();
+        for (ki, on, life) in lives {
+            ledger.begin(*ki, an(*on));
+            ledger.set_life(*ki, *life);
+        }
+        ledger
+    }
+
+    /// The steps in short.
+    fn plan(model: &SecyModel, ledger: &Ledger, seen: &Secy) -> Vec<String> {
+        let words = |step: &Step| match step {
+            Step::Set(flags) => format!("set protect {}", flags.protect),
+            Step::SendWith { an, .. } => format!("send {}", an.value()),
+            Step::AddChannel(_) => "+channel".to_owned(),
+            Step::RemoveChannel(_) => "-channel".to_owned(),
+            Step::AddReceiver { an, pn, .. } => format!("+rx {} at {}", an.value(), pn.0),
+            Step::SwitchReceiver { an, active, .. } => format!("rx {} {active}", an.value()),
+            Step::RaiseReceiver { an, pn, .. } => format!("rx {} to {}", an.value(), pn.0),
+            Step::RemoveReceiver { an, .. } => format!("-rx {}", an.value()),
+            Step::AddSender { an, .. } => format!("+tx {}", an.value()),
+            Step::SwitchSender { an, active, .. } => format!("tx {} {active}", an.value()),
+            Step::RemoveSender { an } => format!("-tx {}", an.value()),
+        };
+        steps(model, ledger, seen).iter().map(words).collect()
+    }
+
+    fn receiving(mut secy: Secy, sas: &[SeenSa]) -> Secy {
+        secy.receive[0].sas = sas.to_vec();
+        secy
+    }
+
+    #[test]
+    fn a_new_key_receives_before_it_may_send() {
+        let model = model(&[SecyCommand::SetControlledPort(true), install(1, 0)]);
+        let mut bare = seen(vec![]);
+        bare.receive.clear();
+        let ledger = ledger(&[(ki(1), 0, Life::Fresh)]);
+        assert_eq!(plan(&model, &ledger, &bare), ["+channel", "+rx 0 at 1", "+tx 0"]);
+    }
+
+    #[test]
+    fn the_old_key_stops_only_when_the_new_one_sends() {
+        let mut model = model(&[
+            SecyCommand::SetControlledPort(true),
+            install(1, 0),
+            SecyCommand::EnableTx(ki(1)),
+            install(2, 1),
+        ]);
+        model.apply(&SecyCommand::EnableTx(ki(2))).unwrap();
+        let ledger = ledger(&[(ki(1), 0, Life::Active), (ki(2), 1, Life::Added)]);
+        let rx = [sa(1, 0, 5, true), sa(2, 1, 1, true)];
+        let seen = receiving(seen(vec![sa(1, 0, 9, true), sa(2, 1, 1, false)]), &rx);
+        assert_eq!(plan(&model, &ledger, &seen), ["tx 1 true", "send 1", "tx 0 false"]);
+    }
+
+    #[test]
+    fn a_closed_port_sends_with_an_association_that_has_no_sa() {
+        let mut model = model(&[
+            SecyCommand::SetControlledPort(true),
+            install(1, 0),
+            SecyCommand::EnableTx(ki(1)),
+        ]);
+        let ledger = ledger(&[(ki(1), 0, Life::Active)]);
+        let mut seen = receiving(seen(vec![sa(1, 0, 9, true)]), &[sa(1, 0, 5, true)]);
+        assert_eq!(plan(&model, &ledger, &seen), [""; 0]);
+        model.apply(&SecyCommand::SetControlledPort(false)).unwrap();
+        assert_eq!(plan(&model, &ledger, &seen), ["send 1"]);
+        seen.encoding = an(1);
+        assert_eq!(plan(&model, &ledger, &seen), [""; 0]);
+        model.apply(&SecyCommand::SetControlledPort(true)).unwrap();
+        assert_eq!(plan(&model, &ledger, &seen), ["send 0"]);
+    }
+
+    #[test]
+    fn a_closed_port_protects_whatever_the_settings_say() {
+        let clear = SecySettings {
+            protect: false,
+            validate: Validate::Check,
+            replay_protect: false,
+            replay_window: 0,
+            include_sci: true,
+        };
+        let mut model = model(&[SecyCommand::Configure(clear)]);
+        assert!(flags(&model).protect);
+        assert_eq!(flags(&model).validate, VALIDATE_STRICT);
+        model.apply(&SecyCommand::SetControlledPort(true)).unwrap();
+        assert!(!flags(&model).protect);
+        assert_eq!((flags(&model).validate, flags(&model).window), (VALIDATE_CHECK, None));
+    }
+
+    /// A sender that is over goes, and nothing brings it back.
+    #[test]
+    fn a_lost_sender_is_removed_and_never_added() {
+        let model = model(&[
+            SecyCommand::SetControlledPort(true),
+            install(1, 0),
+            SecyCommand::EnableTx(ki(1)),
+        ]);
+        let ledger = ledger(&[(ki(1), 0, Life::Over)]);
+        let rx = [sa(1, 0, 5, true)];
+        let back = receiving(seen(vec![sa(1, 0, 3, true)]), &rx);
+        assert_eq!(plan(&model, &ledger, &back), ["tx 0 false", "-tx 0"]);
+        assert_eq!(plan(&model, &ledger, &receiving(seen(vec![]), &rx)), [""; 0]);
+    }
+
+    #[test]
+    fn what_another_process_left_goes_before_ours_comes() {
+        let model = model(&[install(1, 0)]);
+        let ledger = ledger(&[(ki(1), 0, Life::Fresh)]);
+        let left =
+            receiving(seen(vec![sa(9, 0, 77, true)]), &[sa(9, 0, 5, true), sa(9, 2, 5, false)]);
+        let expected =
+            ["tx 0 false", "-tx 0", "rx 0 false", "-rx 0", "-rx 2", "+rx 0 at 1", "+tx 0"];
+        assert_eq!(plan(&model, &ledger, &left), expected);
+    }
+
+    /// How far it had come is looked at between.
+    #[test]
+    fn a_member_that_leaves_stops_first_and_goes_then() {
+        let model = model(&[install(1, 0), SecyCommand::RemoveReceiver(PEER)]);
+        let ledger = ledger(&[(ki(1), 0, Life::Added)]);
+        let tx = vec![sa(1, 0, 1, false)];
+        let running = receiving(seen(tx.clone()), &[sa(1, 0, 50, true)]);
+        assert_eq!(plan(&model, &ledger, &running), ["rx 0 false"]);
+        let stopped = receiving(seen(tx), &[sa(1, 0, 55, false)]);
+        assert_eq!(plan(&model, &ledger, &stopped), ["-channel"]);
+    }
+
+    #[test]
+    fn a_receiver_is_put_back_where_it_was_and_never_lower() {
+        let model = model(&[install(1, 0)]);
+        let mut ledger = ledger(&[(ki(1), 0, Life::Added)]);
+        let tx = vec![sa(1, 0, 1, false)];
+        ledger.note(&model, Some(&receiving(seen(tx.clone()), &[sa(1, 0, 900, true)])));
+        assert_eq!(plan(&model, &ledger, &seen(tx.clone())), ["+rx 0 at 900"]);
+        let back = receiving(seen(tx), &[sa(1, 0, 20, false)]);
+        assert_eq!(plan(&model, &ledger, &back), ["rx 0 to 900", "rx 0 true"]);
+    }
+
+    #[test]
+    fn the_lowest_packet_number_is_raised_only_where_nothing_above_has_come() {
+        let mut model = model(&[install(1, 0)]);
+        let settings = SecySettings { replay_window: 64, ..*model.settings() };
+        model.apply(&SecyCommand::Configure(settings)).unwrap();
+        let raise =
+            SecyCommand::RaiseLowestPn { ki: ki(1), sci: PEER, lowest_pn: PacketNumber(500) };
+        model.apply(&raise).unwrap();
+        let ledger = ledger(&[(ki(1), 0, Life::Added)]);
+        let at = |pn| {
+            let mut seen = receiving(seen(vec![sa(1, 0, 1, false)]), &[sa(1, 0, pn, true)]);
+            seen.flags.window = Some(64);
+            seen
+        };
+        assert_eq!(plan(&model, &ledger, &at(499)), ["rx 0 to 564"]);
+        assert_eq!(plan(&model, &ledger, &at(500)), [""; 0]);
+    }
+}

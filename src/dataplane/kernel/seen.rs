@@ -56,6 +56,8 @@ pub(super) struct SeenSa {
     /// The next packet number; 0 when they are used up.
     pub(super) pn: u64,
     pub(super) active: bool,
+    /// Of a transmit SA: how many frames went out with it, as far as 32 bits tell.
+    pub(super) sent: u32,
 }
 
 impl Secy {
@@ -132,6 +134,13 @@ impl SeenSa {
             ki: KeyId { server: MemberId::from_octets(*server), number },
             pn: sa.u32_or_u64(MACSEC_SA_ATTR_PN)?,
             active: sa.bool(MACSEC_SA_ATTR_ACTIVE)?,
+            sent: [
+                MACSEC_SA_STATS_ATTR_OUT_PKTS_PROTECTED,
+                MACSEC_SA_STATS_ATTR_OUT_PKTS_ENCRYPTED,
+            ]
+            .into_iter()
+            .filter_map(|kind| sa.nest(MACSEC_SA_ATTR_STATS).u32(kind))
+            .fold(0, u32::wrapping_add),
         })
     }
 }
