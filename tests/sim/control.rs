@@ -109,7 +109,13 @@ impl World {
         let on_the_link = link.lost + link.duplicated + link.reordered + link.flipped;
         let by_outsiders = of.replays + of.reflections + of.forgeries;
         let inside = of.restarts + of.refusals + of.delays + of.droughts + of.freezes;
-        on_the_link + by_outsiders + inside + of.exhaustions + of.flaps + of.partitions
+        on_the_link
+            + by_outsiders
+            + inside
+            + of.exhaustions
+            + of.lost_saks
+            + of.flaps
+            + of.partitions
     }
 
     /// Ends all faults: whatever is still on its way arrives at once, whoever is down starts.

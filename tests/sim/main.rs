@@ -1,8 +1,8 @@
 //! A deterministic simulation of two to five ports on one segment, in virtual time.
 //!
 //! The production [`macsecd::port::Driver`]s talk over a simulated link that loses, doubles,
-//! reorders and garbles; stations crash, data planes refuse, keys are changed, an outsider replays.
-//! [`oracles`] watch what comes out. One seed decides all, so a failure is replayed by its number:
+//! reorders and garbles; stations crash, data planes refuse and lose SAKs, keys are changed, an
+//! outsider replays. [`oracles`] watch what comes out. One seed decides all, so a failure is replayed by its number:
 //! `SIM_SEED=123 make sim SESSIONS=1`, and `SIM_TRACE=1` tells it event by event.
 
 #![allow(
@@ -17,6 +17,7 @@
 mod attack;
 mod control;
 mod link;
+mod loss;
 mod member;
 mod named;
 mod oracles;
@@ -42,7 +43,7 @@ fn sweep() {
     let (sessions, first) = (number("SIM_SESSIONS", SESSIONS), number("SIM_SEED", 1));
     let keep_going = std::env::var_os("SIM_KEEP_GOING").is_some();
     let begun = Instant::now();
-    let (mut faults, mut seconds, mut slowest, mut failed) = (0, 0.0, Duration::ZERO, 0);
+    let (mut faults, mut seconds, mut slowest, mut failed) = (0, 0.0, (Duration::ZERO, 0), 0);
     for seed in first..first + sessions {
         let (world, result) = scenario::session(seed);
         if let Err(violation) = result {
@@ -52,10 +53,11 @@ fn sweep() {
         }
         faults += world.faults();
         seconds += world.now.as_nanos() as f64 / 1e9;
-        slowest = slowest.max(world.oracles.recovery.took.unwrap_or_default());
+        slowest = slowest.max((world.oracles.recovery.took.unwrap_or_default(), seed));
     }
     let rate = sessions as f64 / begun.elapsed().as_secs_f64();
-    println!("sim: {rate:.0} sessions/s, the slowest recovery took {slowest:.1?}");
+    let (took, seed) = slowest;
+    println!("sim: {rate:.0} sessions/s, the slowest recovery took {took:.1?}, of seed {seed}");
     assert_eq!(failed, 0, "sessions with a violation");
     let hours = seconds / 3600.0;
     println!("sim: ok sessions={sessions} faults={faults} virtual_hours={hours:.1} violations=0");

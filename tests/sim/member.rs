@@ -198,8 +198,8 @@ impl Member {
         let Some(sak) = status.sak else { return Err("is secured without an SAK".to_owned()) };
         let secy = &self.secy;
         let protects = secy.settings.is_some_and(|settings| settings.protect);
-        if secy.transmits != Some(sak.ki) || !secy.open || !protects {
-            let (tx, open) = (secy.transmits, secy.open);
+        if secy.sends_with() != Some(sak.ki) || !secy.open || !protects {
+            let (tx, open) = (secy.sends_with(), secy.open);
             return Err(format!("claims {} but has {tx:?}, {open}, {protects}", sak.ki));
         }
         Ok(sak.ki)

@@ -119,6 +119,11 @@ pub(crate) struct Keys {
 impl Keys {
     const NAME: &'static str = "I3 keys";
 
+    /// How many SAKs have been seen.
+    pub(crate) fn count(&self) -> usize {
+        self.by_name.len()
+    }
+
     pub(crate) fn learn(&mut self, key: &Arc<SecyKey>) -> Result<SakId, Violation> {
         let ki = key.ki;
         if let Some((known, sak)) = self.by_name.get(&ki) {

@@ -11,6 +11,7 @@ use macsecd::time::Time;
 use zeroize::Zeroizing;
 
 use crate::link::Noise;
+use crate::loss::{Loss, Lost};
 use crate::member::{Mood, Refusals, Setup};
 use crate::oracles::{RECOVERY, Violation, ensure};
 use crate::rng::Rng;
@@ -38,6 +39,8 @@ pub(crate) enum Action {
     /// Stops a station's key agreement for so long, as a busy machine does; its SecY goes on.
     Freeze(usize, Duration),
     Exhaust(usize),
+    /// Has a data plane lose SAKs.
+    Lose(usize, Loss),
     Replay(usize, usize),
     Reflect(usize, usize),
     Forge(usize, usize),
@@ -109,6 +112,7 @@ impl World {
                 self.tally.exhaustions += 1;
                 self.members[station].secy.nearly_exhaust();
             }
+            Action::Lose(station, loss) => self.lose(station, loss),
             Action::Replay(to, count) => self.replay(to, count)?,
             Action::Reflect(to, count) => self.reflect(to, count)?,
             Action::Forge(to, count) => self.forge(to, count)?,
@@ -234,7 +238,7 @@ impl Planner<'_> {
     /// Adds one trouble, or several that belong together.
     fn trouble(&mut self) {
         let (at, station) = (self.moment(), self.station());
-        match self.rng.below(15) {
+        match self.rng.below(17) {
             0 | 1 => self.noisy_while(at, station),
             2 => self.at(at, Action::Restart(station)),
             3 => self.crash_while(at, station),
@@ -247,6 +251,8 @@ impl Planner<'_> {
             11 => self.dry_while(at, station),
             12 => self.restart_in_mid_rekey(at, station),
             13 => self.freeze(at, station),
+            14 => self.lose(at, station),
+            15 => self.lose_in_mid_rekey(at, station),
             _ => self.outsider(at, station),
         }
     }
@@ -339,6 +345,33 @@ impl Planner<'_> {
         let later = self.rng.span(Duration::ZERO, millis(5));
         self.at(at, Action::Rekey);
         self.at(at + later, Action::Restart(station));
+    }
+
+    fn loss(&mut self) -> Loss {
+        Loss {
+            what: self.rng.pick(&[Lost::InUse, Lost::InUse, Lost::Spare, Lost::Any, Lost::All]),
+            wholly: self.rng.chance(500),
+            told_after: self.rng.pick(&[millis(0), millis(1), millis(100), secs(1)]),
+        }
+    }
+
+    /// Once, or again and again.
+    fn lose(&mut self, at: Duration, station: usize) {
+        let mut at = at;
+        for _ in 0..self.rng.pick(&[1, 1, 2, 10]) {
+            let loss = self.loss();
+            self.at(at, Action::Lose(station, loss));
+            at += self.rng.span(Duration::ZERO, secs(4));
+        }
+    }
+
+    fn lose_in_mid_rekey(&mut self, at: Duration, station: usize) {
+        self.at(at, Action::Rekey);
+        for _ in 0..self.rng.pick(&[1, 2]) {
+            let longest = self.rng.pick(&[millis(5), millis(5), secs(4)]);
+            let (later, loss) = (self.rng.span(Duration::ZERO, longest), self.loss());
+            self.at(at + later, Action::Lose(station, loss));
+        }
     }
 
     fn outsider(&mut self, at: Duration, station: usize) {

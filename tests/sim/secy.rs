@@ -59,6 +59,8 @@ pub(crate) struct Secy {
     pub(crate) open: bool,
     pub(crate) sas: BTreeMap<KeyId, Association>,
     pub(crate) transmits: Option<KeyId>,
+    /// What it once had and can no longer send with, though told to.
+    pub(crate) lost: BTreeSet<KeyId>,
     used: BTreeSet<KeyId>,
     superseded: BTreeSet<KeyId>,
 }
@@ -143,7 +145,7 @@ impl Secy {
         if !self.open {
             return None;
         }
-        let association = self.sas.get_mut(&self.transmits?)?;
+        let association = self.sas.get_mut(&self.sends_with()?)?;
         let last = if association.key.suite.is_xpn() { u64::MAX } else { PacketNumber::LAST_32.0 };
         if association.next_pn >= last {
             return None;
@@ -177,6 +179,20 @@ impl Secy {
         }
         receive.next_pn = receive.next_pn.max(frame.pn + 1);
         if self.open { Verdict::Delivered } else { Verdict::PortClosed }
+    }
+
+    /// The SAK that it sends with, if it still can.
+    pub(crate) fn sends_with(&self) -> Option<KeyId> {
+        self.transmits.filter(|ki| !self.lost.contains(ki))
+    }
+
+    /// Loses an SAK: its transmit SA, or all that belongs to it.
+    pub(crate) fn lose(&mut self, ki: KeyId, wholly: bool) {
+        self.lost.insert(ki);
+        if wholly {
+            self.sas.remove(&ki);
+            self.transmits = self.transmits.filter(|&of| of != ki);
+        }
     }
 
     /// Tells whether frames that this member sends with `ki` would be accepted.

@@ -35,6 +35,8 @@ pub(crate) enum Event {
     Execute { station: usize, life: u32, id: CommandId, command: SecyCommand },
     /// A data plane answers a command.
     Answer { station: usize, life: u32, id: CommandId, result: Result<(), SecyError> },
+    /// A data plane tells that it has lost an SAK.
+    Lost { station: usize, life: u32, ki: KeyId },
     /// A data plane tells its packet numbers.
     Polled { station: usize, life: u32 },
     /// A station sends a data frame, if it may.
@@ -84,6 +86,7 @@ pub(crate) struct Tally {
     pub(crate) reflections: u64,
     pub(crate) forgeries: u64,
     pub(crate) exhaustions: u64,
+    pub(crate) lost_saks: u64,
 }
 
 /// All oracles.
@@ -181,6 +184,7 @@ impl World {
                 | Event::Data { .. }
                 | Event::Execute { .. }
                 | Event::Answer { .. }
+                | Event::Lost { .. }
                 | Event::Polled { .. } => {
                     Some(Scheduled { at: scheduled.at.min(soon), ..scheduled })
                 }
@@ -214,6 +218,7 @@ impl World {
     fn happen(&mut self, event: Event) -> Result<(), Violation> {
         if let Event::Mkpdu { to: station, .. }
         | Event::Answer { station, .. }
+        | Event::Lost { station, .. }
         | Event::Polled { station, .. } = event
             && self.members[station].frozen_until > self.now
         {
@@ -227,6 +232,7 @@ impl World {
                 self.execute(station, life, id, &command)
             }
             Event::Answer { station, life, id, result } => self.answer(station, life, id, result),
+            Event::Lost { station, life, ki } => self.tell_lost(station, life, ki),
             Event::Polled { station, life } => {
                 let member = &self.members[station];
                 match member.secy.progress().filter(|_| member.life == life) {
@@ -412,7 +418,8 @@ impl World {
         oracles::agree(station, &result, &member.model.apply(command), member.models_agree())?;
         if let Err(error) = &result {
             let reused = matches!(error, SecyError::KeyUsedBefore(_));
-            ensure(member.was_refused && !reused, "commands", || {
+            let lost = matches!(error, SecyError::NoSuchKey(ki) if member.secy.lost.contains(ki));
+            ensure((member.was_refused || lost) && !reused, "commands", || {
                 format!("station {station}: {} fails: {error}", describe(command))
             })?;
             return Ok(result);

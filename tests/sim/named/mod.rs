@@ -3,6 +3,7 @@
 mod faults;
 mod joining;
 mod keys;
+mod losses;
 mod outsiders;
 
 use std::time::Duration;
