@@ -75,6 +75,8 @@ pub(super) struct Conditions {
     pub(super) server_transmitting: bool,
     /// Every live peer transmits with it.
     pub(super) all_transmitting: bool,
+    /// No live peer says that it transmits with the old key.
+    pub(super) old_is_idle: bool,
 }
 
 /// What the machine wants done, in order.
@@ -322,15 +324,15 @@ impl Cp {
     }
 
     /// The figure retires the old SA when SAK Retire Time is over. We also want to hear from every
-    /// member that it has moved, within reason; and where the next SAK waits and all have moved, or
-    /// we cannot send before we have it, the old one need not live on.
+    /// member that it has moved, within reason; and where the next SAK waits and nobody sends with the
+    /// old one, or we cannot send at all before we have the next, the old one need not live on.
     fn may_retire(&self, now: Time, holds: &Conditions) -> bool {
         let age = now.since(self.transmitting_since);
         let (moved, next_waits) = (holds.all_transmitting, self.new_sak.is_some());
         !self.old_rx
             || (self.latest_lost && next_waits)
             || (age >= RETIRE && (moved || next_waits))
-            || (age >= IN_FLIGHT && moved && next_waits)
+            || (age >= IN_FLIGHT && next_waits && (moved || holds.old_is_idle))
             || age >= RETIRE_AT_LATEST
     }
 

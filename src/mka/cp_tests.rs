@@ -17,10 +17,12 @@ const IDLE: Conditions = Conditions {
     any_receiving: false,
     server_transmitting: false,
     all_transmitting: false,
+    old_is_idle: false,
 };
 
 const SERVER: Conditions = Conditions { connect: Connect::Secure, cipher: Some(CIPHER), ..IDLE };
 const MOVED: Conditions = Conditions { all_transmitting: true, ..SERVER };
+const IDLE_OLD: Conditions = Conditions { old_is_idle: true, ..SERVER };
 const MEMBER: Conditions = Conditions { elected_self: false, ..SERVER };
 
 fn slot(number: u32) -> Slot {
@@ -320,7 +322,7 @@ fn the_old_sak_stays_for_a_member_that_has_not_moved_but_not_for_ever() {
 #[test]
 fn the_next_sak_waits_for_the_retire_time_at_most() {
     let replaced = [Action::DeleteSas(slot(1).ki), Action::CreateSas(slot(3))];
-    for (moved, retired_at) in [(MOVED, 200), (SERVER, 3000)] {
+    for (moved, retired_at) in [(MOVED, 200), (IDLE_OLD, 200), (SERVER, 3000)] {
         let mut machine = Machine::rekeyed();
         machine.cp.new_sak(slot(3));
         machine.now = at(retired_at - 1);
@@ -361,6 +363,103 @@ fn an_association_that_the_old_key_still_has_is_freed_first() {
     assert_eq!(machine.cp.old(), None);
 }
 
+/// The key in use is gone, and with it the old one's reason to stay: what is left of both still
+/// receives, until there is another.
+#[test]
+fn a_lost_key_is_neither_sent_with_nor_claimed_and_stays_until_the_next_takes_over() {
+    let mut machine = Machine::transmitting();
+    machine.step(SERVER);
+    assert!(machine.cp.sak_lost(slot(1).ki));
+    assert!(!machine.cp.sak_lost(slot(1).ki), "it is lost once");
+    assert_eq!(machine.cp.old(), Some((slot(1), false, false)));
+    assert_eq!((machine.cp.transmits_with(), machine.cp.is_stranded()), (None, true));
+    assert_eq!(machine.step(SERVER), []);
+
+    machine.cp.new_sak(slot(2));
+    assert!(!machine.cp.is_stranded());
+    assert_eq!(machine.step(SERVER), [Action::CreateSas(slot(2))]);
+    machine.cp.sas_created(slot(2).ki, true);
+    machine.step(Conditions { all_receiving: true, ..SERVER });
+    machine.cp.tx_enabled(slot(2).ki, true);
+    machine.step(SERVER);
+    assert_eq!(machine.cp.transmits_with(), Some(slot(2)));
+    machine.now = at(2_999);
+    assert_eq!(machine.step(MOVED), []);
+    machine.now = at(3_000);
+    assert_eq!(machine.step(MOVED), [Action::DeleteSas(slot(1).ki)]);
+}
+
+#[test]
+fn an_old_key_that_is_lost_while_the_latest_transmits_is_dropped() {
+    let mut machine = Machine::rekeyed();
+    assert!(machine.cp.sak_lost(slot(1).ki));
+    assert_eq!(machine.step(SERVER), [Action::DeleteSas(slot(1).ki)]);
+    assert_eq!(machine.cp.transmits_with(), Some(slot(2)));
+    assert!(!machine.cp.is_stranded());
+}
+
+#[test]
+fn a_key_that_is_lost_before_it_transmits_is_given_up_and_the_one_before_stays() {
+    for (created, holds) in [(false, SERVER), (true, SERVER), (true, MEMBER)] {
+        let mut machine = Machine::rekeying();
+        machine.step(holds);
+        if created {
+            machine.cp.sas_created(slot(2).ki, true);
+            machine.step(holds);
+        }
+        assert!(machine.cp.sak_lost(slot(2).ki));
+        assert!(!machine.cp.has_next());
+        assert_eq!(machine.step(holds), [Action::DeleteSas(slot(2).ki)]);
+        assert_eq!(machine.cp.state(), CpState::Abandon);
+        assert_eq!(machine.cp.transmits_with(), Some(slot(1)));
+    }
+}
+
+/// Whether the one before still transmits is known only by the answer.
+#[test]
+fn a_key_that_is_lost_while_transmission_is_being_enabled_waits_for_the_answer() {
+    let enabling = || {
+        let mut machine = Machine::rekeying();
+        machine.step(SERVER);
+        machine.cp.sas_created(slot(2).ki, true);
+        machine.step(Conditions { all_receiving: true, ..SERVER });
+        assert_eq!(machine.cp.state(), CpState::Transmit);
+        assert!(machine.cp.sak_lost(slot(2).ki));
+        assert_eq!(machine.step(SERVER), []);
+        machine
+    };
+    let mut refused = enabling();
+    refused.cp.tx_enabled(slot(2).ki, false);
+    assert_eq!(refused.step(SERVER), [Action::DeleteSas(slot(2).ki)]);
+    assert_eq!(refused.cp.transmits_with(), Some(slot(1)));
+
+    let mut done = enabling();
+    done.cp.tx_enabled(slot(2).ki, true);
+    assert_eq!(done.step(SERVER), [Action::NewInfo]);
+    assert_eq!((done.cp.transmits_with(), done.cp.is_stranded()), (None, true));
+}
+
+/// Beyond the figure: SAK Retire Time is no reason to stay mute.
+#[test]
+fn the_next_sak_does_not_wait_behind_one_that_is_lost() {
+    let mut machine = Machine::rekeyed();
+    assert!(machine.cp.sak_lost(slot(2).ki));
+    assert_eq!(machine.step(SERVER), []);
+    machine.cp.new_sak(slot(3));
+    let actions = [Action::DeleteSas(slot(1).ki), Action::CreateSas(slot(3))];
+    assert_eq!(machine.step(SERVER), actions);
+}
+
+#[test]
+fn a_first_key_that_is_lost_does_not_open_the_port() {
+    let mut machine = Machine::receiving(1, SERVER);
+    machine.step(Conditions { all_receiving: true, ..SERVER });
+    assert!(machine.cp.sak_lost(slot(1).ki));
+    machine.cp.tx_enabled(slot(1).ki, true);
+    machine.step(SERVER);
+    assert!(!machine.cp.is_open() && machine.cp.is_stranded());
+}
+
 /// Whatever happens in whatever order, the machine has an exit: from each state that random
 /// events lead to, a good peer and a working data plane get it to transmit.
 #[test]
@@ -377,7 +476,7 @@ fn no_state_is_without_an_exit() {
         for _ in 0..roll(30) {
             machine.now = machine.now.after(Duration::from_millis(roll(4000)));
             let latest = machine.cp.latest().map(|(slot, ..)| slot.ki);
-            match roll(6) {
+            match roll(8) {
                 0 => {
                     number += 1;
                     machine.cp.new_sak(slot(number));
@@ -388,6 +487,11 @@ fn no_state_is_without_an_exit() {
                         machine.cp.sas_created(ki, roll(4) > 0);
                         machine.cp.tx_enabled(ki, roll(4) > 0);
                     }
+                }
+                4 => {
+                    let old = machine.cp.old().map(|(slot, ..)| slot.ki);
+                    let lost = if roll(2) > 0 { latest } else { old };
+                    let _ = lost.map(|ki| machine.cp.sak_lost(ki));
                 }
                 _ => {}
             }
@@ -400,6 +504,7 @@ fn no_state_is_without_an_exit() {
                 any_receiving: roll(2) > 0,
                 server_transmitting: roll(2) > 0,
                 all_transmitting: roll(2) > 0,
+                old_is_idle: roll(2) > 0,
             });
             seen.insert(machine.cp.state());
         }

@@ -36,16 +36,17 @@ impl Kay {
         if self.retry_at.is_none_or(|at| at > now) {
             return false;
         }
+        let needed = !self.cp.has_next() && self.decided.is_some();
+        if needed && !self.is_server() && self.server_stays() {
+            // The key before it still carries traffic, and a new MI would end that. It stays due.
+            return false;
+        }
         self.retry_at = None;
-        if self.cp.has_next() || self.decided.is_none() {
+        if !needed {
             return false;
         }
         if self.is_server() {
             self.distribution = None;
-        } else if self.server_stays() {
-            // The key before it still carries traffic, and a new MI would end that.
-            self.retry_at = Some(now.after(RETRY));
-            return false;
         } else if !self.ask_anew(now) {
             return false;
         }

@@ -164,7 +164,14 @@ impl Kay {
                 live().any(|(mi, peer)| mi == server && peer.transmits(ki))
             }),
             all_transmitting: by_all(Peer::transmits),
+            old_is_idle: self.cp.old().is_none_or(|(slot, ..)| !self.is_sent_with(slot.ki)),
         }
+    }
+
+    /// Tells whether a live peer says that it transmits with this key, in whichever CA.
+    fn is_sent_with(&self, ki: KeyId) -> bool {
+        let mut live = self.participants.iter().flat_map(|of| of.peers.live());
+        live.any(|(_, peer)| peer.transmits(ki))
     }
 
     /// Lets the CP machine move; tells whether it did anything.
