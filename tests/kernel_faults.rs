@@ -1,0 +1,9 @@
+//! The kernel's data plane on a model of the kernel, with everything going wrong that can.
+
+#![cfg(feature = "daemon")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+#[path = "fake_kernel/mod.rs"]
+mod fake_kernel;
+#[path = "kernel_faults/model.rs"]
+mod model;
