@@ -62,7 +62,7 @@ pub struct KernelDataplane {
     /// How it looked last; `None` where it is gone.
     seen: Option<Secy>,
     parent: LinkState,
-    /// The secure interface is new, and is still to be enabled.
+    /// The secure interface is new, or we are, and it is still to be enabled.
     raise: bool,
     /// What was counted in channels and interfaces that are gone.
     counted: Counters,
@@ -131,7 +131,7 @@ impl KernelDataplane {
         model: SecyModel,
         taken: Taken,
     ) -> Self {
-        let Taken { secy, link, made } = taken;
+        let Taken { secy, link, made: _ } = taken;
         let suite = secy.suite.unwrap_or(CipherSuite::GcmAes128);
         Self {
             route,
@@ -144,7 +144,7 @@ impl KernelDataplane {
             link,
             seen: Some(secy),
             parent: LinkState::Running,
-            raise: made,
+            raise: true,
             counted: Counters::default(),
             state: KernelState::default(),
             indices: Vec::new(),
@@ -237,9 +237,12 @@ impl KernelDataplane {
                 // The model must not forget that the key was used.
                 let _ = self.model.apply(&SecyCommand::RemoveSak(install.key.ki));
             }
-            SecyCommand::RemoveSak(_) | SecyCommand::RemoveReceiver(_) => {}
+            SecyCommand::RemoveSak(_)
+            | SecyCommand::RemoveReceiver(_)
+            // What half closed must not be opened again by whoever looks next.
+            | SecyCommand::SetControlledPort(false) => {}
             SecyCommand::Configure(_)
-            | SecyCommand::SetControlledPort(_)
+            | SecyCommand::SetControlledPort(true)
             | SecyCommand::AddReceiver { .. }
             | SecyCommand::EnableTx(_)
             | SecyCommand::RaiseLowestPn { .. } => self.model = before,

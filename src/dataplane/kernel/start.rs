@@ -184,9 +184,32 @@ pub(super) fn take(
             _ => link::delete(route, link.index)?,
         }
     }
-    if let Err(failure) = link::create(route, plan) {
-        return Err(refusal(route, generic, family, plan, parent, &failure));
+    let made = match link::create(route, plan) {
+        Ok(()) => made(route, generic, family, name),
+        Err(failure @ Failure::Unanswered(_)) => {
+            let why = failure.to_string();
+            Err(KernelStartError::Refused { name: name.to_owned(), why })
+        }
+        Err(failure) => return Err(refusal(route, generic, family, plan, parent, &failure)),
+    };
+    if made.is_err()
+        && let Ok(Some(link)) = link::find(route, Which::Name(name))
+        && link.kind == FAMILY_NAME
+        && link.parent == Some(parent_index)
+    {
+        // Where that fails too, the next start takes it up.
+        let _ = link::delete(route, link.index);
     }
+    made
+}
+
+/// Finds the secure interface that was just made.
+fn made(
+    route: &mut Conversation,
+    generic: &mut Conversation,
+    family: u16,
+    name: &str,
+) -> Result<Taken, KernelStartError> {
     let link = link::find(route, Which::Name(name))?;
     let secys = secys(generic, family)?;
     let secy = |link: &Link| secys.into_iter().find(|secy| secy.index == link.index);
