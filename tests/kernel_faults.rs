@@ -5,5 +5,9 @@
 
 #[path = "fake_kernel/mod.rs"]
 mod fake_kernel;
+#[path = "kernel_faults/matrix.rs"]
+mod matrix;
 #[path = "kernel_faults/model.rs"]
 mod model;
+#[path = "kernel_faults/rig.rs"]
+mod rig;

@@ -86,7 +86,6 @@ impl Socket {
             Some(Fault::Refused(errno)) => Err(errno.into()),
             _ => self.execute(kernel, header, body, fault),
         };
-        kernel.state.watch();
         let errno = done.as_ref().err().map_or(0, |refusal| refusal.errno);
         let (mut datagrams, acknowledge, result) = match done {
             Ok(Done::Acknowledged) => (Vec::new(), header.flags & NLM_F_ACK != 0, Ok(())),

@@ -340,16 +340,6 @@ impl State {
         self.links.values_mut().filter(|link| link.stirred).for_each(Link::settle);
     }
 
-    /// Has the oracle see what each interface sends with.
-    pub(super) fn watch(&mut self) {
-        for (&index, link) in &self.links {
-            let sending = link.secy().filter(|secy| secy.operational);
-            if let Some(sa) = sending.and_then(|secy| secy.tx_sa(secy.encoding_sa)) {
-                self.oracle.sends_with(index, sa);
-            }
-        }
-    }
-
     /// Takes an interface up or down.
     pub(super) fn set_up(&mut self, index: u32, up: bool) {
         let Some(link) = self.links.get(&index) else { return };
