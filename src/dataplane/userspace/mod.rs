@@ -225,14 +225,15 @@ impl UserspaceDataplane {
             next_pn: sa.replay().next_pn(),
             lowest_pn: sa.replay().lowest_pn(),
         });
+        let secure_interface = self.secure_interface();
         Snapshot {
             counters,
             drops,
             tx: table.transmit.as_ref().map(|sa| sa.progress()),
             rx: rx.collect(),
             parent: self.interfaces.state(self.parent_index),
-            secure_interface: self.secure_interface(),
-            alive: self.publisher.all_alive(),
+            secure_interface,
+            alive: self.publisher.all_alive() && secure_interface != LinkState::Gone,
             kernel: None,
         }
     }

@@ -396,9 +396,12 @@ impl Session {
         self.refresh().await;
         let snapshot = self.snapshot();
         if !snapshot.alive {
-            self.fault = Some("the data plane has failed");
-        } else if snapshot.secure_interface == LinkState::Gone {
-            self.fault = Some("the secure interface was deleted");
+            self.fault = Some(match snapshot.secure_interface {
+                LinkState::Gone => "the secure interface was deleted",
+                LinkState::Running | LinkState::NoCarrier | LinkState::Down => {
+                    "the data plane has failed"
+                }
+            });
         }
     }
 
