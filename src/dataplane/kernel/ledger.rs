@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 
 use super::seen::{Secy, SeenSa};
+use super::uapi::OFFLOAD_OFF;
 use crate::ident::{AssociationNumber, KeyId, Sci};
 use crate::secy::{InstalledSak, SecyModel, TransmitState};
 
@@ -110,7 +111,12 @@ impl Ledger {
 impl Entry {
     fn note(&mut self, ki: KeyId, sak: &InstalledSak, seen: Option<&Secy>) {
         let sa = seen.and_then(|seen| seen.sent_with(self.an)).filter(|sa| sa.ki == ki);
-        self.life = self.next_life(sak, sa);
+        // A network card counts for itself, and not in this order.
+        let counts = seen.is_some_and(|seen| seen.offload == OFFLOAD_OFF);
+        self.life = match sa {
+            Some(sa) if counts && set_back(sa) => Life::Over,
+            sa => self.next_life(sak, sa),
+        };
         self.sent = self.sent.max(sa.map_or(0, |sa| sa.pn));
         for channel in seen.iter().flat_map(|seen| &seen.receive) {
             if let Some(sa) = channel.sa(self.an).filter(|sa| sa.ki == ki) {
@@ -126,7 +132,7 @@ impl Entry {
         let active = sa.is_some_and(|sa| sa.active);
         let superseded = sak.transmit == TransmitState::Superseded;
         // After the last packet number comes 0.
-        let forward = sa.is_some_and(|sa| sa.pn >= self.sent && sa.pn != 0 && !set_back(sa));
+        let forward = sa.is_some_and(|sa| sa.pn >= self.sent && sa.pn != 0);
         match self.life {
             // One that we never asked for is somebody else's doing.
             Life::Fresh if sa.is_none() => Life::Fresh,

@@ -10,6 +10,7 @@
 //! What the kernel cannot do: there is no confidentiality offset, and with the Controlled Port
 //! closed it still delivers what arrives under a good SA.
 
+mod converge;
 #[cfg(test)]
 mod fixture;
 mod ledger;
@@ -18,22 +19,20 @@ mod message;
 mod netlink;
 mod reconcile;
 mod seen;
+mod show;
 mod start;
 mod step;
 pub mod uapi;
 
-use nix::errno::Errno;
-
 use self::ledger::{Ledger, Life};
-use self::link::{Link, Plan, Which};
+use self::link::{Link, Plan};
 use self::netlink::{Conversation, Failure};
-use self::reconcile::{flags, lowest};
+use self::reconcile::flags;
 use self::seen::Secy;
-use self::start::{Taken, secys, sockets};
-use self::step::Step;
-use super::{KernelState, Offload, RxProgress, Snapshot};
-use crate::ident::{CipherSuite, KeyId, PacketNumber};
-use crate::secy::{Counters, SecyCommand, SecyError, SecyModel, TxProgress};
+use self::start::{Taken, sockets};
+use super::{KernelState, Offload};
+use crate::ident::{CipherSuite, KeyId};
+use crate::secy::{Counters, SecyCommand, SecyError, SecyModel};
 use crate::sys::LinkState;
 
 pub use netlink::Netlink;
@@ -41,9 +40,6 @@ pub use start::{KernelSettings, KernelStartError, available};
 
 /// What the secure interface's MTU is less than its parent's: SecTAG with SCI, and ICV.
 const OVERHEAD: u32 = 32;
-/// How often the kernel is looked at again within one command. A member that leaves takes three
-/// looks; each round more is for something that came between.
-const ROUNDS_MAX: usize = 6;
 /// After so many vain attempts, each half a second apart, only starting afresh can help.
 const FAILURES_MAX: u32 = 4;
 
@@ -196,6 +192,10 @@ impl KernelDataplane {
                 let (ki, suite) = (install.key.ki, install.key.suite);
                 self.ledger.begin(ki, install.an);
                 if suite != self.suite {
+                    tracing::warn!(
+                        iface = %self.settings.name, from = %self.suite, to = %suite,
+                        "made anew for another cipher suite: addresses and routes on it are lost"
+                    );
                     self.make_anew(suite).map_err(refused)?;
                 }
                 self.converge().map_err(refused)?;
@@ -268,238 +268,6 @@ impl KernelDataplane {
     /// not used twice could not be known.
     pub fn take_lost(&mut self) -> Vec<KeyId> {
         self.ledger.take_lost()
-    }
-
-    /// Brings the kernel to the wanted state, step by step.
-    fn converge(&mut self) -> Result<(), Failure> {
-        let mut failed = None;
-        for round in 0..ROUNDS_MAX {
-            if self.look()?.is_none() {
-                let suite = self.suite;
-                self.interfered("the secure interface was deleted".to_owned());
-                self.make_anew(suite)?;
-            }
-            let Some(seen) = &self.seen else { continue };
-            let steps = reconcile::steps(&self.model, &self.ledger, seen);
-            let Some(first) = steps.first() else {
-                self.settled = true;
-                return Ok(());
-            };
-            if round == 0 && self.settled {
-                let text = first.describe();
-                self.interfered(text);
-            }
-            self.settled = false;
-            failed = steps.iter().find_map(|step| self.execute(step).err());
-        }
-        Err(failed.unwrap_or_else(|| {
-            Failure::Unanswered(std::io::Error::other("somebody else changes it all the time"))
-        }))
-    }
-
-    /// Asks how the secure interface is, and notes what has become of the keys. `None` means that it
-    /// is gone.
-    fn look(&mut self) -> Result<Option<()>, Failure> {
-        let all = secys(&mut self.generic, self.family)?;
-        self.meet_neighbours(&all);
-        let ours = |secy: &Secy| {
-            secy.index == self.link.index
-                && secy.sci == self.settings.sci
-                && secy.suite == Some(self.suite)
-        };
-        let seen = all.into_iter().find(ours);
-        self.ledger.note(&self.model, seen.as_ref());
-        // What was counted in something that is gone would be missed.
-        if let Some(before) = &self.seen {
-            let kept = seen.as_ref().filter(|now| now.index == before.index);
-            if kept.is_none() {
-                self.counted.add(&before.counters);
-            }
-            let gone = |sci| kept.is_none_or(|now| now.channel(sci).is_none());
-            for channel in before.receive.iter().filter(|channel| gone(channel.sci)) {
-                self.counted.add(&channel.counters);
-            }
-        }
-        self.seen = seen;
-        Ok(self.seen.as_ref().map(|_| ()))
-    }
-
-    fn interfered(&mut self, what: String) {
-        tracing::warn!(
-            iface = %self.settings.name,
-            "changed by somebody else, and put right: {what}"
-        );
-        self.state.interference += 1;
-        self.state.last_interference = Some(what);
-    }
-
-    /// Makes the secure interface anew, of this suite. Every key in it is lost.
-    fn make_anew(&mut self, suite: CipherSuite) -> Result<(), Failure> {
-        if let Some(before) = self.seen.take() {
-            self.counted.add(&before.all_counters());
-        }
-        self.counted.out_pkts_no_sa += self.link.tx_dropped;
-        self.link.tx_dropped = 0;
-        self.ledger.note(&self.model, None);
-        let parent = self.settings.parent_index;
-        let ours = |link: &Link| link.kind == uapi::FAMILY_NAME && link.parent == Some(parent);
-        // An index may have gone to another interface.
-        if link::find(&mut self.route, Which::Index(self.link.index))?.is_some_and(|of| ours(&of)) {
-            link::delete(&mut self.route, self.link.index)?;
-        }
-        let plan = Plan {
-            name: &self.settings.name,
-            parent,
-            sci: self.settings.sci,
-            suite,
-            flags: flags(&self.model),
-        };
-        link::create(&mut self.route, &plan)?;
-        let made = link::find(&mut self.route, Which::Name(&self.settings.name))?;
-        let Some(link) = made else {
-            return Err(Failure::Unanswered(std::io::Error::other("it is gone again")));
-        };
-        (self.link, self.suite, self.raise) = (link, suite, true);
-        self.look()?;
-        self.place_work();
-        Ok(())
-    }
-
-    fn execute(&mut self, step: &Step) -> Result<(), Failure> {
-        let index = self.link.index;
-        match step {
-            Step::Set(flags) => link::set_flags(&mut self.route, index, flags),
-            Step::SendWith { an, encrypt } => {
-                link::send_with(&mut self.route, index, *an, *encrypt)
-            }
-            Step::AddSender { key, .. } => {
-                self.spend(step, key.key.ki, [Life::Fresh, Life::Adding, Life::Added])
-            }
-            Step::SwitchSender { ki, active: true, .. } => {
-                self.spend(step, *ki, [Life::Added, Life::Activating, Life::Active])
-            }
-            Step::AddChannel(_)
-            | Step::RemoveChannel(_)
-            | Step::AddReceiver { .. }
-            | Step::SwitchReceiver { .. }
-            | Step::RaiseReceiver { .. }
-            | Step::RemoveReceiver { .. }
-            | Step::SwitchSender { active: false, .. }
-            | Step::RemoveSender { .. } => self.tell(step),
-        }
-    }
-
-    fn tell(&mut self, step: &Step) -> Result<(), Failure> {
-        match step.request(self.family, self.link.index) {
-            Some(request) => self.generic.tell(request),
-            None => Ok(()),
-        }
-    }
-
-    /// Has a step done that a transmit SA goes forward by. It is written down before it is asked
-    /// for, as the answer may never come.
-    fn spend(&mut self, step: &Step, ki: KeyId, lives: [Life; 3]) -> Result<(), Failure> {
-        let [before, during, after] = lives;
-        self.ledger.set_life(ki, during);
-        let result = self.tell(step);
-        match &result {
-            Ok(()) => self.ledger.set_life(ki, after),
-            Err(Failure::Refused { .. } | Failure::Unsent(_)) => self.ledger.set_life(ki, before),
-            Err(Failure::Unanswered(_)) => {}
-        }
-        result
-    }
-
-    /// Sees to the secure interface as an interface: enabled when it is new, and dormant while the
-    /// Controlled Port is closed.
-    fn tend_link(&mut self) -> Result<(), Failure> {
-        let index = self.link.index;
-        let Some(link) = link::find(&mut self.route, Which::Index(index))? else {
-            return Ok(());
-        };
-        self.link = link;
-        if self.raise {
-            match link::set_up(&mut self.route, index, true) {
-                Ok(()) => self.raise = false,
-                // It cannot be enabled before its parent is.
-                Err(failure) if failure.errno() == Some(Errno::ENETDOWN) => {}
-                Err(failure) => return Err(failure),
-            }
-        }
-        let open = self.model.controlled_port();
-        let (state, mode) = (self.link.oper_state, self.link.link_mode);
-        let amiss = if open { state == uapi::OPER_DORMANT } else { state == uapi::OPER_UP };
-        if amiss || mode != uapi::LINK_MODE_DORMANT {
-            link::set_open(&mut self.route, index, open)?;
-        }
-        if let Some(link) = link::find(&mut self.route, Which::Index(index))? {
-            self.link = link;
-        }
-        Ok(())
-    }
-
-    fn look_at_parent(&mut self) {
-        let index = self.settings.parent_index;
-        if let Ok(parent) = link::find(&mut self.route, Which::Index(index)) {
-            self.parent = parent.map_or(LinkState::Gone, |parent| parent.state());
-        }
-    }
-
-    /// Finds the other MACsec interfaces on the same parent, when there are others than before.
-    fn meet_neighbours(&mut self, all: &[Secy]) {
-        let indices: Vec<u32> = all.iter().map(|secy| secy.index).collect();
-        if indices == self.indices {
-            return;
-        }
-        let others = indices.iter().filter(|index| **index != self.link.index);
-        let links = others
-            .filter_map(|index| link::find(&mut self.route, Which::Index(*index)).ok().flatten());
-        let parent = Some(self.settings.parent_index);
-        let on_parent = links.filter(|link| link.parent == parent).map(|link| link.name);
-        self.state.neighbours = on_parent.collect();
-        self.indices = indices;
-    }
-
-    /// Tells what the kernel had counted, and how far packet numbers had come, at the last look.
-    #[must_use]
-    pub fn snapshot(&self) -> Snapshot {
-        let mut counters = self.counted;
-        counters.out_pkts_no_sa += self.link.tx_dropped;
-        let settings = self.model.settings();
-        let (mut tx, mut rx) = (None, Vec::new());
-        if let Some(seen) = &self.seen {
-            counters.add(&seen.all_counters());
-            tx = self.model.transmitting().and_then(|sak| {
-                let sa = seen.sent_with(sak.an).filter(|sa| sa.ki == sak.key.ki)?;
-                let next_pn = PacketNumber(ledger::expected(sa, sak));
-                Some(TxProgress { ki: sa.ki, next_pn })
-            });
-            let mut channels: Vec<_> = seen.receive.iter().collect();
-            channels.sort_by_key(|channel| channel.sci);
-            for (channel, sa) in
-                channels.iter().flat_map(|of| of.sas.iter().map(move |sa| (of, sa)))
-            {
-                let Some(sak) = self.model.sak(sa.ki) else { continue };
-                let next = ledger::expected(sa, sak);
-                rx.push(RxProgress {
-                    ki: sa.ki,
-                    sci: channel.sci,
-                    next_pn: PacketNumber(next),
-                    lowest_pn: PacketNumber(lowest(next, settings)),
-                });
-            }
-        }
-        let gone = self.seen.is_none();
-        Snapshot {
-            counters,
-            drops: super::Drops::default(),
-            tx,
-            rx,
-            parent: self.parent,
-            secure_interface: if gone { LinkState::Gone } else { self.link.state() },
-            alive: self.failures < FAILURES_MAX,
-            kernel: Some(self.state.clone()),
-        }
     }
 
     /// Who does the work.

@@ -45,9 +45,10 @@ pub(super) struct KernelSocket(Socket);
 const PATIENCE_MS: i64 = 500;
 /// What the socket may hold of answers that are still to be read: a dump comes in pieces of 32 KiB
 /// at most, and the next is made when one has been read.
-const RECEIVE_BUFFER: usize = 1 << 20;
-/// The room for what one call receives.
-const BUFFER: usize = 64 * 1024;
+const RECEIVE_BUFFER: i32 = 1 << 20;
+/// The room for what one call receives. The kernel makes the pieces of a dump to fit, up to this
+/// size.
+const BUFFER: usize = 32 * 1024;
 
 impl KernelSocket {
     /// Opens a socket in the network namespace of this thread.
