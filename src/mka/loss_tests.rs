@@ -159,3 +159,200 @@ fn in_a_group_of_three_everyone_moves_on_with_whoever_lost_its_sak() {
         }
     }
 }
+
+/// A pair in mid-rekey, `a` being server or not: both have the next SAK and send with the one before.
+/// Gives the one before and the next.
+fn rekeying(a_serves: bool) -> (Pair, KeyId, KeyId) {
+    let mut pair = settled(a_serves);
+    let before = sak(&pair.a, &pair);
+    let next = KeyId { number: KeyNumber(before.number.0 + 1), ..before };
+    let now = pair.now;
+    let (server, member) =
+        if a_serves { (&mut pair.a, &mut pair.b) } else { (&mut pair.b, &mut pair.a) };
+    server.kay.rekey(now).unwrap();
+    server.handle(now, Input::Timeout);
+    for frame in std::mem::take(&mut server.sent) {
+        member.handle(now, Input::Frame(&frame));
+    }
+    assert_eq!(said(&member.sent, next), Some((false, true)));
+    (pair, before, next)
+}
+
+#[test]
+fn a_server_that_loses_the_next_sak_makes_another_and_sends_with_the_one_before_meanwhile() {
+    let (mut pair, before, next) = rekeying(true);
+    lose(&mut pair.a, pair.now, next);
+    assert_eq!((pair.a.state(), sak(&pair.a, &pair)), (PortState::Secured, before));
+    assert!(removes(&pair.a, next));
+    assert_eq!(pair.a.kay.status(pair.now).evidence.sak_lost, None, "all goes on");
+    pair.run(SECOND);
+    assert_eq!(sak(&pair.a, &pair).number.0, next.number.0 + 1);
+    assert_eq!(sak(&pair.a, &pair), sak(&pair.b, &pair));
+}
+
+#[test]
+fn a_member_that_loses_the_next_sak_stays_with_the_one_before_while_that_carries_traffic() {
+    let (mut pair, before, next) = rekeying(false);
+    let own = mi(&pair.a, &pair);
+    // The server never hears that it could have been received with.
+    pair.a.sent.clear();
+    lose(&mut pair.a, pair.now, next);
+    assert_eq!(said(&pair.a.sent, next), None);
+    pair.run(4 * SECOND);
+    assert_eq!((pair.a.state(), sak(&pair.a, &pair)), (PortState::Secured, before));
+    assert_eq!(mi(&pair.a, &pair), own);
+    // What would now be left of both is nothing.
+    lose(&mut pair.a, pair.now, before);
+    assert_ne!(mi(&pair.a, &pair), own);
+    pair.run(MILLIS);
+    assert_eq!(sak(&pair.a, &pair), sak(&pair.b, &pair));
+}
+
+/// It says that it receives, loses the SAK, and the server has believed it.
+#[test]
+fn a_member_whose_server_has_gone_on_to_an_sak_that_it_lost_asks_for_another_at_once() {
+    let (mut pair, _, next) = rekeying(false);
+    let own = mi(&pair.a, &pair);
+    lose(&mut pair.a, pair.now, next);
+    assert_eq!(mi(&pair.a, &pair), own);
+    pair.run(SECOND);
+    assert_ne!(mi(&pair.a, &pair), own);
+    assert_eq!((pair.a.state(), pair.b.state()), (PortState::Secured, PortState::Secured));
+    assert_ne!(sak(&pair.a, &pair), next);
+    assert_eq!(sak(&pair.a, &pair), sak(&pair.b, &pair));
+}
+
+/// The next is on its way, and faster than any other.
+#[test]
+fn the_loss_of_the_sak_in_use_during_a_rekey_waits_for_the_next_and_asks_for_no_other() {
+    for a_serves in [true, false] {
+        let (mut pair, before, next) = rekeying(a_serves);
+        let own = mi(&pair.a, &pair);
+        lose(&mut pair.a, pair.now, before);
+        assert_eq!(pair.a.state(), PortState::Pending);
+        assert!(!removes(&pair.a, before), "the other sends with it still");
+        pair.run(MILLIS);
+        assert_eq!((pair.a.state(), pair.b.state()), (PortState::Secured, PortState::Secured));
+        assert_eq!((sak(&pair.a, &pair), sak(&pair.b, &pair)), (next, next));
+        assert_eq!((mi(&pair.a, &pair), installs(&pair.a)), (own, 0));
+    }
+}
+
+#[test]
+fn an_old_sak_that_is_lost_while_the_latest_transmits_is_removed_and_nothing_else() {
+    for a_serves in [true, false] {
+        let (mut pair, before, next) = rekeying(a_serves);
+        pair.run(MILLIS);
+        let own = mi(&pair.a, &pair);
+        lose(&mut pair.a, pair.now, before);
+        assert!(removes(&pair.a, before));
+        assert_eq!(pair.a.commands.len(), 1);
+        assert_eq!((pair.a.state(), sak(&pair.a, &pair)), (PortState::Secured, next));
+        assert_eq!(mi(&pair.a, &pair), own);
+        pair.run(10 * SECOND);
+        assert_eq!(sak(&pair.a, &pair), next);
+    }
+}
+
+/// The device is gone with all that it had, in whichever order that is told. The other end may have
+/// gone on to the next SAK, and lets what is on its way with the one before arrive.
+#[test]
+fn the_loss_of_all_saks_during_a_rekey_is_made_good_within_a_quarter_second() {
+    for a_serves in [true, false] {
+        for in_turn in [true, false] {
+            let (mut pair, before, next) = rekeying(a_serves);
+            let order = if in_turn { [before, next] } else { [next, before] };
+            for ki in order {
+                pair.a.handle(pair.now, Input::SakLost(ki));
+            }
+            pair.run(250 * MILLIS);
+            assert_eq!((pair.a.state(), pair.b.state()), (PortState::Secured, PortState::Secured));
+            assert!(![before, next].contains(&sak(&pair.a, &pair)));
+            assert_eq!(sak(&pair.a, &pair), sak(&pair.b, &pair));
+        }
+    }
+}
+
+/// A data plane that loses each SAK as soon as it sends with it.
+#[test]
+fn saks_that_are_lost_one_after_the_other_are_replaced_every_two_seconds_at_most() {
+    for a_serves in [true, false] {
+        let mut pair = settled(a_serves);
+        let (mut lost, mut talk) = (Vec::new(), pair.wire.len());
+        for _ in 0..20_000 {
+            if let Some(sak) = pair.a.kay.status(pair.now).sak {
+                lost.push(pair.now);
+                pair.a.handle(pair.now, Input::SakLost(sak.ki));
+            }
+            pair.run(MILLIS);
+        }
+        talk = pair.wire.len() - talk;
+        let first = lost[1].since(lost[0]);
+        assert!(
+            first <= 2 * MILLIS,
+            "the first loss is made good at once, and not {first:?} later"
+        );
+        assert!(lost[1..].windows(2).all(|two| two[1].since(two[0]) >= 2 * SECOND - 2 * MILLIS));
+        assert!((10..=12).contains(&lost.len()), "{} SAKs in 20 s", lost.len());
+        assert!(talk <= 200, "{talk} MKPDUs in 20 s");
+        pair.run(3 * SECOND);
+        assert_eq!((pair.a.state(), pair.b.state()), (PortState::Secured, PortState::Secured));
+    }
+}
+
+#[test]
+fn an_sak_that_is_lost_while_the_carrier_is_away_is_replaced_when_it_is_back() {
+    for a_serves in [true, false] {
+        let mut pair = settled(a_serves);
+        let lost = sak(&pair.a, &pair);
+        pair.a.handle(pair.now, Input::Carrier(false));
+        pair.cut = true;
+        pair.run(SECOND);
+        lose(&mut pair.a, pair.now, lost);
+        assert_eq!(pair.a.state(), PortState::Down);
+        assert!(pair.a.sent.is_empty());
+        pair.run(SECOND);
+        pair.cut = false;
+        pair.a.handle(pair.now, Input::Carrier(true));
+        assert_ne!(pair.a.state(), PortState::Secured);
+        pair.run(MILLIS);
+        assert_eq!((pair.a.state(), pair.b.state()), (PortState::Secured, PortState::Secured));
+        assert_ne!(sak(&pair.a, &pair), lost);
+    }
+}
+
+/// Some servers drop a rekey that falls into the spacing of SAKs, and never make it.
+#[test]
+fn a_server_that_owes_the_next_sak_and_forgets_it_is_reminded() {
+    let mut pair = settled(false);
+    let lost = sak(&pair.a, &pair);
+    pair.tamper = Some(|mkpdu| {
+        mkpdu.distributed_sak = None;
+        mkpdu.sak_use = None;
+    });
+    lose(&mut pair.a, pair.now, lost);
+    let own = mi(&pair.a, &pair);
+    pair.run(7 * SECOND);
+    assert_eq!(mi(&pair.a, &pair), own, "it is given the time that it may take");
+    pair.run(2 * SECOND);
+    assert_ne!(mi(&pair.a, &pair), own);
+    pair.tamper = None;
+    pair.run(9 * SECOND);
+    assert_eq!((pair.a.state(), pair.b.state()), (PortState::Secured, PortState::Secured));
+}
+
+#[test]
+fn without_randomness_another_sak_is_asked_for_when_there_is_some() {
+    for a_serves in [true, false] {
+        let mut pair = settled(a_serves);
+        let lost = sak(&pair.a, &pair);
+        pair.a.dry.store(true, std::sync::atomic::Ordering::Relaxed);
+        lose(&mut pair.a, pair.now, lost);
+        pair.run(5 * SECOND);
+        assert_ne!(pair.a.state(), PortState::Secured);
+        assert!(pair.a.kay.status(pair.now).evidence.no_entropy.is_some());
+        pair.a.dry.store(false, std::sync::atomic::Ordering::Relaxed);
+        pair.run(2 * SECOND);
+        assert_eq!((pair.a.state(), pair.b.state()), (PortState::Secured, PortState::Secured));
+    }
+}

@@ -1,6 +1,7 @@
 //! What the tests of this module share.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use zeroize::Zeroizing;
@@ -14,16 +15,20 @@ use crate::time::Time;
 use crate::wire::{Eapol, Mkpdu, RawMkpdu};
 
 /// Numbers that look random and are the same on every run (SplitMix64).
-pub(crate) struct Seeded(u64);
+pub(crate) struct Seeded {
+    state: u64,
+    /// There are none while this is set.
+    pub(crate) dry: Arc<AtomicBool>,
+}
 
 impl Seeded {
     pub(crate) fn new(seed: u64) -> Self {
-        Self(seed)
+        Self { state: seed, dry: Arc::default() }
     }
 
     fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.state;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
@@ -32,6 +37,9 @@ impl Seeded {
 
 impl Entropy for Seeded {
     fn fill(&mut self, out: &mut [u8]) -> Result<(), NoEntropy> {
+        if self.dry.load(Ordering::Relaxed) {
+            return Err(NoEntropy);
+        }
         for chunk in out.chunks_mut(8) {
             let octets = self.next().to_le_bytes();
             chunk.iter_mut().zip(octets).for_each(|(to, from)| *to = from);
@@ -77,13 +85,16 @@ pub(crate) struct Station {
     pub(crate) sent: Vec<Vec<u8>>,
     /// Answers every command with a refusal.
     pub(crate) refuse: bool,
+    /// Takes the randomness away.
+    pub(crate) dry: Arc<AtomicBool>,
 }
 
 impl Station {
     pub(crate) fn new(policy: Policy, keys: &KeyRing) -> Self {
         let seed = Seeded::new(u64::from_be_bytes(policy.sci.octets()));
+        let dry = Arc::clone(&seed.dry);
         let kay = Kay::new(Time::ZERO, policy, keys, Box::new(seed)).unwrap();
-        Self { kay, commands: Vec::new(), sent: Vec::new(), refuse: false }
+        Self { kay, commands: Vec::new(), sent: Vec::new(), refuse: false, dry }
     }
 
     /// Handles one input and carries out what follows; MKPDUs gather in `sent`.
