@@ -444,6 +444,7 @@ fn a_key_that_is_lost_while_transmission_is_being_enabled_waits_for_the_answer()
 fn the_next_sak_does_not_wait_behind_one_that_is_lost() {
     let mut machine = Machine::rekeyed();
     assert!(machine.cp.sak_lost(slot(2).ki));
+    assert_eq!(machine.cp.latest(), Some((slot(2), false, false)));
     assert_eq!(machine.step(SERVER), []);
     machine.cp.new_sak(slot(3));
     let actions = [Action::DeleteSas(slot(1).ki), Action::CreateSas(slot(3))];

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::testing::{Group, Pair, Station, policy, read};
+use super::testing::{Group, Pair, Station, policy, read, ring};
 use super::*;
 use crate::ident::{KeyId, KeyNumber, MemberId};
 use crate::secy::SecyCommand;
@@ -140,8 +140,10 @@ fn the_loss_of_an_sak_that_is_unknown_or_gone_changes_nothing() {
 
 #[test]
 fn in_a_group_of_three_everyone_moves_on_with_whoever_lost_its_sak() {
-    for loser in 0..3 {
-        let mut group = Group::started(&[16, 64, 200], 5 * SECOND);
+    // The server is the first whom the others hear, or the last.
+    let orders = [[16, 64, 200], [64, 200, 16]];
+    for (priorities, loser) in orders.iter().flat_map(|order| (0..3).map(move |of| (order, of))) {
+        let mut group = Group::started(priorities, 5 * SECOND);
         let keys = |group: &Group| -> Vec<_> {
             let of = |station: &Station| station.kay.status(group.now).sak.map(|sak| sak.ki);
             group.stations.iter().map(of).collect()
@@ -319,6 +321,53 @@ fn an_sak_that_is_lost_while_the_carrier_is_away_is_replaced_when_it_is_back() {
         assert_eq!((pair.a.state(), pair.b.state()), (PortState::Secured, PortState::Secured));
         assert_ne!(sak(&pair.a, &pair), lost);
     }
+}
+
+/// The keys are taken away, and with them whatever an own new MI was waiting for.
+#[test]
+fn a_port_whose_key_is_withdrawn_waits_for_nobody() {
+    let mut pair = settled(false);
+    let lost = sak(&pair.a, &pair);
+    lose(&mut pair.a, pair.now, lost);
+    assert!(!closes(&pair.a));
+    pair.a.kay.set_keys(pair.now, &ring(&[(2, 9)])).unwrap();
+    pair.a.handle(pair.now, Input::Timeout);
+    assert!(removes(&pair.a, lost) && closes(&pair.a));
+}
+
+/// What its data plane refused before is no reason to leave a server that has lost its SAK and may
+/// not yet make the next.
+#[test]
+fn a_member_whose_server_loses_the_sak_waits_for_the_next_and_stays_who_it_is() {
+    let mut pair = Pair::new(policy(1, 200), policy(2, 16));
+    pair.a.refuse = true;
+    pair.start(MILLIS);
+    let own = mi(&pair.a, &pair);
+    pair.a.refuse = false;
+    // The server's own loss, too, brings the member an SAK that it can take.
+    let refused = KeyId { server: mi(&pair.b, &pair), number: KeyNumber(1) };
+    lose(&mut pair.b, pair.now, refused);
+    pair.run(2 * SECOND - MILLIS / 2);
+    assert_eq!((pair.a.state(), pair.b.state()), (PortState::Secured, PortState::Secured));
+
+    let lost = sak(&pair.b, &pair);
+    lose(&mut pair.b, pair.now, lost);
+    assert_eq!(installs(&pair.b), 0, "it is too soon after the one before");
+    pair.run(MILLIS);
+    assert_eq!((pair.a.state(), pair.b.state()), (PortState::Secured, PortState::Secured));
+    assert_ne!(sak(&pair.a, &pair), lost);
+    assert_eq!(mi(&pair.a, &pair), own);
+}
+
+/// Its server speaks of the SAK that was refused until it has made another.
+#[test]
+fn a_member_that_refused_an_sak_takes_one_new_mi_and_not_two() {
+    let mut pair = Pair::new(policy(1, 200), policy(2, 16));
+    pair.a.refuse = true;
+    pair.start(3 * SECOND);
+    let said = pair.wire.iter().map(|frame| read(frame).basic);
+    let own = said.filter(|basic| basic.sci == policy(1, 200).sci).map(|basic| basic.mi);
+    assert_eq!(own.collect::<std::collections::BTreeSet<_>>().len(), 2);
 }
 
 /// Some servers drop a rekey that falls into the spacing of SAKs, and never make it.
