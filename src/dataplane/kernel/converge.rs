@@ -25,6 +25,7 @@ impl KernelDataplane {
             if self.look()?.is_none() {
                 let suite = self.suite;
                 self.interfered("the secure interface was deleted".to_owned());
+                self.settled = false;
                 self.make_anew(suite)?;
             }
             let Some(seen) = &self.seen else { continue };

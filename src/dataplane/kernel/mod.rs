@@ -181,6 +181,9 @@ impl KernelDataplane {
         let result = self.carry_out(command);
         if result.is_err() {
             self.take_back(before, command);
+        } else if self.raise {
+            // It was made anew. Where that fails, the next look does it.
+            let _ = self.tend_link();
         }
         self.ledger.prune(&self.model);
         result

@@ -47,12 +47,14 @@ pub(super) fn steps(model: &SecyModel, ledger: &Ledger, seen: &Secy) -> Vec<Step
     for channel in &seen.receive {
         of.clear_channel(channel, &mut steps);
     }
-    for sak in model.saks() {
+    // The interface may have been made anew for a key of another suite, with older ones not gone.
+    let fits = |sak: &&InstalledSak| seen.suite == Some(sak.key.suite);
+    for sak in model.saks().filter(fits) {
         for member in sak.receivers.values() {
             of.receive(sak, member, &mut steps);
         }
     }
-    for sak in model.saks() {
+    for sak in model.saks().filter(fits) {
         if ledger.life(sak.key.ki) == Life::Fresh {
             let key = Keyed { key: sak.key.clone(), ssci: sak.ssci };
             steps.push(Step::AddSender { an: sak.an, key });

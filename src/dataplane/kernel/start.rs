@@ -55,8 +55,9 @@ pub enum KernelStartError {
     },
     /// The parent is not free to carry MACsec.
     #[error(
-        "{parent} has another receiver of frames: it is a port of a bridge, bond or team, or has a \
-         macvlan; MACsec must be the only thing on it, and the bridge on the secure interface"
+        "{parent} has another receiver of frames: it is a port of a bridge, bond or team, has a \
+         macvlan, or carries MACsec of our SCI in another network namespace; MACsec must be the \
+         only thing on it, and the bridge on the secure interface"
     )]
     ParentBusy {
         /// The parent.
