@@ -9,5 +9,9 @@ mod fake_kernel;
 mod matrix;
 #[path = "kernel_faults/model.rs"]
 mod model;
+#[path = "kernel_faults/others.rs"]
+mod others;
 #[path = "kernel_faults/rig.rs"]
 mod rig;
+#[path = "kernel_faults/start.rs"]
+mod start;

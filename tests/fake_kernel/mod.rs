@@ -26,7 +26,7 @@ use macsecd::dataplane::kernel::Netlink;
 
 pub(crate) use faults::Fault;
 pub(crate) use socket::{Asked, Protocol};
-pub(crate) use state::{Link, Quirks, Secy, State};
+pub(crate) use state::{Link, Quirks, Sa, Secy, State};
 
 use socket::{Kernel, Socket};
 

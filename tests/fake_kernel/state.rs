@@ -275,6 +275,8 @@ pub(crate) struct State {
     pub(crate) quirks: Quirks,
     /// Counts interfaces that came or went: a dump says when this changed under it.
     pub(super) generation: u32,
+    /// The highest index there ever was: the kernel gives none twice.
+    last_index: u32,
     pub(super) oracle: Oracle,
 }
 
@@ -310,8 +312,8 @@ impl State {
 
     /// Adds an interface and returns its index: the given one, or the next that is free.
     pub(crate) fn add(&mut self, index: Option<u32>, link: Link) -> u32 {
-        let last = self.links.keys().last().copied().unwrap_or(1);
-        let index = index.unwrap_or(last + 1);
+        let index = index.unwrap_or(self.last_index + 1);
+        self.last_index = self.last_index.max(index);
         let before = self.links.insert(index, Link { index, ..link });
         assert!(before.is_none(), "the test uses index {index} twice");
         self.generation += 1;

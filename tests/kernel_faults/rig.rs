@@ -90,7 +90,7 @@ pub(crate) fn start(
 pub(crate) struct Port {
     pub(crate) kernel: FakeKernel,
     pub(crate) plane: KernelDataplane,
-    suite: CipherSuite,
+    pub(crate) suite: CipherSuite,
     /// What has been asked for and was done.
     pub(crate) wanted: SecyModel,
     /// What was refused and is to be asked for again.
@@ -113,6 +113,11 @@ impl Port {
             kernel.heal();
             start(&kernel, settings(suite)).expect("starts when nothing is in the way any more")
         });
+        Self::on(kernel, plane, suite)
+    }
+
+    /// With a data plane that was started.
+    pub(crate) fn on(kernel: FakeKernel, plane: KernelDataplane, suite: CipherSuite) -> Self {
         let mut wanted = SecyModel::new(OWN);
         wanted.apply(&SecyCommand::Configure(STRICT)).unwrap();
         Self {
