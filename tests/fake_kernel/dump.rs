@@ -168,12 +168,11 @@ fn secy_message(index: u32, secy: &Secy, quirks: Quirks) -> Vec<u8> {
     writer.nest(top::TXSA_LIST, |list| {
         for (number, (an, sa)) in (1..).zip(present(&secy.tx)) {
             list.nest(number, |nest| {
-                let count = [(6, if secy.encrypt { 0 } else { sa.frames })];
-                let count = count.into_iter().chain([(7, sa.frames)]);
+                // All as of now: the model does not keep the two apart.
+                let (plain, encrypted) = if secy.encrypt { (0, sa.frames) } else { (sa.frames, 0) };
                 nest.nest(sa::STATS, |stats| {
-                    count.for_each(|(kind, value)| {
-                        stats.u32(kind, value);
-                    });
+                    stats.u32(6, plain);
+                    stats.u32(7, encrypted);
                 });
                 sa_nest(nest, secy, an, sa);
             });

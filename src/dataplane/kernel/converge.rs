@@ -163,14 +163,10 @@ impl KernelDataplane {
     /// Controlled Port is closed.
     pub(super) fn tend_link(&mut self) -> Result<(), Failure> {
         let index = self.link.index;
-        let Some(link) = link::find(&mut self.route, Which::Index(index))? else {
-            return Ok(());
-        };
-        self.link = link;
-        let raise = self.raise && !self.link.up;
-        if raise {
+        self.look_at_link()?;
+        if self.raise && !self.link.up {
             match link::set_up(&mut self.route, index, true) {
-                Ok(()) => {}
+                Ok(()) => self.look_at_link()?,
                 // It cannot be enabled before its parent is.
                 Err(failure) if failure.errno() == Some(Errno::ENETDOWN) => {}
                 Err(failure) => return Err(failure),
@@ -179,16 +175,18 @@ impl KernelDataplane {
         let open = self.model.controlled_port();
         let (state, mode) = (self.link.oper_state, self.link.link_mode);
         let wrong = if open { uapi::OPER_DORMANT } else { uapi::OPER_UP };
-        let amiss = state == wrong || mode != uapi::LINK_MODE_DORMANT;
-        if amiss {
+        if state == wrong || mode != uapi::LINK_MODE_DORMANT {
             link::set_open(&mut self.route, index, open)?;
-        }
-        if (raise || amiss)
-            && let Some(link) = link::find(&mut self.route, Which::Index(index))?
-        {
-            self.link = link;
+            self.look_at_link()?;
         }
         self.raise &= !self.link.up;
+        Ok(())
+    }
+
+    /// Where it is gone, the next look finds out.
+    fn look_at_link(&mut self) -> Result<(), Failure> {
+        let found = link::find(&mut self.route, Which::Index(self.link.index))?;
+        self.link = found.unwrap_or_else(|| self.link.clone());
         Ok(())
     }
 
