@@ -385,3 +385,56 @@ fn a_capability_that_is_withdrawn_changes_nothing() {
     pair.run(SECOND);
     assert_eq!(pair.a.kay.status(pair.now).sak.unwrap().ki.number.0, 2);
 }
+
+/// Numbers of which one octet of one draw is another than usual.
+struct Twisted {
+    seeded: Seeded,
+    /// Which draw, counted from 0, and which octet of it.
+    at: (usize, usize),
+    drawn: usize,
+}
+
+impl Entropy for Twisted {
+    fn fill(&mut self, out: &mut [u8]) -> Result<(), NoEntropy> {
+        self.seeded.fill(out)?;
+        let (draw, octet) = self.at;
+        if self.drawn == draw
+            && let Some(octet) = out.get_mut(octet)
+        {
+            *octet ^= 1;
+        }
+        self.drawn += 1;
+        Ok(())
+    }
+}
+
+/// The first two SAKs of a server whose randomness is twisted there.
+fn two_saks(at: (usize, usize)) -> [Vec<u8>; 2] {
+    let mut pair = pair();
+    let twisted = Twisted { seeded: Seeded::new(1), at, drawn: 0 };
+    pair.a.kay = Kay::new(Time::ZERO, policy(1, 16), &ring(&[(1, 7)]), Box::new(twisted)).unwrap();
+    pair.start(SECOND);
+    pair.a.kay.rekey(pair.now).unwrap();
+    pair.a.handle(pair.now, Input::Timeout);
+    pair.run(SECOND);
+    let saks = pair.a.commands.iter().filter_map(|command| {
+        let SecyCommand::InstallSak(install) = command else { return None };
+        Some(install.key.sak.expose().to_vec())
+    });
+    saks.collect::<Vec<_>>().try_into().expect("two SAKs")
+}
+
+/// 802.1X-2020 9.8.1: with all else the same, each octet of its own random number makes an SAK
+/// another, and no other SAK.
+#[test]
+fn each_sak_is_made_of_randomness_of_its_own_as_long_as_itself() {
+    let [first, second] = two_saks((usize::MAX, 0));
+    assert_ne!(first, second);
+    // The first draw is the member identifier.
+    for octet in 0..first.len() {
+        let with = two_saks((1, octet));
+        assert!(with[0] != first && with[1] == second, "octet {octet} of the first");
+        let with = two_saks((2, octet));
+        assert!(with[0] == first && with[1] != second, "octet {octet} of the second");
+    }
+}
