@@ -10,7 +10,7 @@ use macsecd::ident::{
 };
 use macsecd::keyring::{Key, KeyRing};
 use macsecd::mka::{Access, Input, Kay, Output, Policy};
-use macsecd::secy::{CommandId, SecyError, TxProgress};
+use macsecd::secy::{CommandId, SecyCommand, SecyError, TxProgress};
 use macsecd::time::Time;
 
 /// More outputs than this to one input would be a storm.
@@ -47,6 +47,7 @@ struct Session {
     ick: Ick,
     now: Time,
     asked: Vec<CommandId>,
+    installed: Vec<KeyId>,
     said: Vec<Vec<u8>>,
 }
 
@@ -61,7 +62,14 @@ impl Session {
         let ick = cak.ick(&ckn);
         let ring = KeyRing::new(vec![Arc::new(Key { ckn, cak })]).ok()?;
         let kay = Kay::new(Time::ZERO, policy(shape), &ring, Box::new(Counter(0))).ok()?;
-        Some(Self { kay, ick, now: Time::ZERO, asked: Vec::new(), said: Vec::new() })
+        Some(Self {
+            kay,
+            ick,
+            now: Time::ZERO,
+            asked: Vec::new(),
+            installed: Vec::new(),
+            said: Vec::new(),
+        })
     }
 
     fn handle(&mut self, input: Input<'_>) {
@@ -70,7 +78,12 @@ impl Session {
             assert!(count < OUTPUTS_MAX, "a storm of outputs");
             match self.kay.poll_output() {
                 Some(Output::Transmit(frame)) => self.said.push(frame),
-                Some(Output::Secy { id, .. }) => self.asked.push(id),
+                Some(Output::Secy { id, command }) => {
+                    self.asked.push(id);
+                    if let SecyCommand::InstallSak(install) = command {
+                        self.installed.push(install.key.ki);
+                    }
+                }
                 None => break,
             }
         }
@@ -100,6 +113,13 @@ impl Session {
                 };
                 let next_pn = PacketNumber(u64::from(argument) << 56 | u64::from(argument) << 24);
                 self.handle(Input::TxProgress(TxProgress { ki, next_pn }));
+            }
+            4 if argument & 1 == 1 => {
+                // Also one that is gone.
+                let which = usize::from(argument >> 1);
+                if let Some(&ki) = self.installed.iter().rev().nth(which & 3) {
+                    self.handle(Input::SakLost(ki));
+                }
             }
             4 => {
                 let _ = self.kay.rekey(self.now);
