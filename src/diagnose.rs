@@ -7,6 +7,9 @@
 
 #![forbid(unsafe_code)]
 
+mod floors;
+mod kernel;
+
 use std::mem;
 use std::time::Duration;
 
@@ -16,6 +19,9 @@ use crate::mka::{KeyServer, ParticipantStatus, PeerStatus, PortState, Status};
 use crate::secy::Counters;
 use crate::time::Time;
 use crate::wire::MacsecCapability;
+
+pub use floors::{Kernel, KernelVersion};
+pub use kernel::{InKernel, in_kernel, port_unsaid};
 
 /// How long the ordinary course of a handshake may take before something is wrong: two hellos.
 const PATIENCE: Duration = Duration::from_secs(4);
@@ -201,17 +207,26 @@ fn without_live_peer(now: Time, observed: &Observed<'_>) -> Finding {
 /// What has happened lately to frames of a port that is secured, by what its counters did.
 #[derive(Clone, Debug, Default)]
 pub struct Trend {
-    last: Counters,
+    /// What the growth is reckoned from; `None` before anything was seen.
+    last: Option<Counters>,
     not_valid: Option<Time>,
     late: Option<Time>,
     too_long: Option<Time>,
+    /// When frames of no known channel came last.
+    no_sci: Option<Time>,
+    /// When a good frame came last, and when one was sent last.
+    received: Option<Time>,
+    sent: Option<Time>,
+    /// How often somebody else had changed something, and when that was seen last.
+    interference: (u64, Option<Time>),
 }
 
 impl Trend {
     /// Takes in what has been counted by now. What happened while the port was not secured is not
     /// of interest: then there is a [`reason`].
     pub fn note(&mut self, now: Time, secured: bool, counters: &Counters) {
-        let before = mem::replace(&mut self.last, *counters);
+        // The kernel goes on counting where an earlier daemon left off: that is no growth.
+        let before = self.last.replace(*counters).unwrap_or(*counters);
         let grown = |before: u64, after: u64, known| {
             // Fewer than before: they have begun again.
             if secured && after > before { Some(now) } else { known }
@@ -220,7 +235,31 @@ impl Trend {
             grown(before.in_pkts_not_valid, counters.in_pkts_not_valid, self.not_valid);
         self.late = grown(before.in_pkts_late, counters.in_pkts_late, self.late);
         self.too_long = grown(before.out_pkts_too_long, counters.out_pkts_too_long, self.too_long);
+        self.no_sci = grown(before.in_pkts_no_sci, counters.in_pkts_no_sci, self.no_sci);
+        self.received = grown(received(&before), received(counters), self.received);
+        self.sent = grown(sent(&before), sent(counters), self.sent);
     }
+
+    /// Takes in how often somebody else was found to have changed something.
+    pub fn note_interference(&mut self, now: Time, count: u64) {
+        let before = mem::replace(&mut self.interference.0, count);
+        if count > before {
+            self.interference.1 = Some(now);
+        }
+    }
+
+    /// Tells whether somebody else has changed something lately.
+    fn interfered(&self, now: Time) -> bool {
+        self.interference.1.is_some_and(|at| now.since(at) < INTERFERENCE)
+    }
+}
+
+const fn received(counters: &Counters) -> u64 {
+    counters.in_pkts_ok + counters.in_pkts_delayed + counters.in_pkts_unchecked
+}
+
+const fn sent(counters: &Counters) -> u64 {
+    counters.out_pkts_protected + counters.out_pkts_encrypted
 }
 
 /// Finds what is wrong with a port although it is secured.
@@ -262,6 +301,8 @@ pub fn findings(now: Time, trend: &Trend, pn_used_ratio: f64) -> Vec<Finding> {
 
 /// How long something is worth a finding after it happened.
 const LATELY: Duration = Duration::from_secs(60);
+/// The same for what somebody else has changed, which comes one at a time.
+const INTERFERENCE: Duration = Duration::from_secs(600);
 /// A fresh key is made at 0.75 (802.1X-2020 9.8, PendingPNExhaustion) and takes a moment to come.
 const PN_USED_MAX: f64 = 0.76;
 

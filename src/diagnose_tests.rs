@@ -219,6 +219,16 @@ fn what_was_lost_before_the_port_was_secured_or_before_it_began_again_is_no_find
     assert_eq!(codes(4, &trend, 0.0), ["W304"]);
 }
 
+/// The kernel's counters are older than a daemon that has just begun.
+#[test]
+fn what_was_counted_before_anybody_looked_is_no_finding() {
+    let mut trend = Trend::default();
+    trend.note(at(1), true, &Counters { in_pkts_not_valid: 7, ..Counters::default() });
+    assert!(codes(1, &trend, 0.0).is_empty());
+    trend.note(at(2), true, &Counters { in_pkts_not_valid: 8, ..Counters::default() });
+    assert_eq!(codes(2, &trend, 0.0), ["W304"]);
+}
+
 #[test]
 fn packet_numbers_that_run_out_are_named_after_a_fresh_key_was_due() {
     let trend = Trend::default();
