@@ -194,6 +194,7 @@ fn what_is_said_is_varlink_to_the_octet() {
             r#"{"parameters":{"schema":1,"ports":[{"interface":"eth1","secure_interface":"macsec0","#,
             r#""state":"secured","state_seconds":12.4,"reason":null,"findings":[],"carrier":true,"#,
             r#""dataplane":"userspace","dataplane_reason":"the kernel has no MACsec","#,
+            r#""dataplane_configured":"auto","kernel":null,"#,
             r#""cipher_suite":"GCM-AES-XPN-256","key_server":"self","secured_for_seconds":12.4,"#,
             r#""peers":[],"participants":[],"#,
             r#""sak":{"key_number":3,"an":2,"age_seconds":5.0,"pn_used_ratio":0.0},"rekeys":2,"#,

@@ -10,7 +10,8 @@ use super::{
     words::{clean, clock, count, flow, paragraph, row, span},
 };
 use crate::control::{
-    Dataplane, KeyServer, Participant, Peer, PortState, PortStatus, Reason, Role, Status,
+    Dataplane, Kernel, KeyServer, Offload, Participant, Peer, PortState, PortStatus, Reason, Role,
+    Status,
 };
 
 /// Shows all ports, a blank line between them.
@@ -79,7 +80,11 @@ fn port(port: &PortStatus, colour: bool) -> String {
     if port.state != PortState::Secured || port.mka.discards.values().any(|number| *number > 0) {
         out.push_str(&row("mka", &mka_items(port)));
     }
-    out.push_str(&row("path", &path_items(port)));
+    out.push_str(&paragraph("path", &path(port)));
+    let kernel = port.kernel.as_ref().map(kernel_words).unwrap_or_default();
+    if !kernel.is_empty() {
+        out.push_str(&paragraph("kernel", &kernel));
+    }
     out.push_str(&health(port));
     out
 }
@@ -218,15 +223,49 @@ fn discards(discards: &BTreeMap<String, u64>) -> impl Iterator<Item = String> {
     std::iter::once(format!("discarded {}", count(all))).chain(each)
 }
 
-fn path_items(port: &PortStatus) -> Vec<String> {
-    let path = match port.dataplane {
-        Some(Dataplane::Kernel) => "kernel",
-        Some(Dataplane::Userspace) => "userspace",
-        None => "not chosen yet",
+/// What encrypts, why that, and as which interface.
+fn path(port: &PortStatus) -> String {
+    let what = match port.dataplane {
+        Some(Dataplane::Kernel) => "kernel".to_owned(),
+        Some(Dataplane::Userspace) => "userspace".to_owned(),
+        None if port.dataplane_configured.is_empty() => "not chosen yet".to_owned(),
+        None => format!("not chosen yet ({})", port.dataplane_configured),
     };
-    let mut items = vec![path.to_owned(), format!("as {}", port.secure_interface)];
-    items.extend(port.dataplane_reason.as_ref().map(|reason| format!("({reason})")));
-    items
+    let reason = port.dataplane_reason.as_ref().map(|reason| format!(" ({reason})"));
+    let reason = reason.unwrap_or_default();
+    format!("dataplane {what}{reason}, as {}", port.secure_interface)
+}
+
+/// What is out of the ordinary about the kernel's part; empty where nothing is.
+fn kernel_words(kernel: &Kernel) -> String {
+    let offload = offload_word(kernel.offload);
+    let offload = match &kernel.offload_refused {
+        None if kernel.offload == Offload::Off => None,
+        None => Some(format!("offload {offload}")),
+        Some(why) => Some(format!("offload {offload} ({why})")),
+    };
+    let times = match kernel.interference {
+        0 => None,
+        1 => Some("once".to_owned()),
+        more => Some(format!("{} times", count(more))),
+    };
+    let last = kernel.last_interference.as_ref().map(|last| format!(", last: {last}"));
+    let last = last.unwrap_or_default();
+    let interference = times.map(|times| format!("changed by others {times}{last}"));
+    let neighbours = kernel.neighbours.join(", ");
+    let neighbours = (!neighbours.is_empty())
+        .then(|| format!("other MACsec interfaces beside it: {neighbours}"));
+    let words: Vec<_> = [offload, interference, neighbours].into_iter().flatten().collect();
+    words.join("; ")
+}
+
+const fn offload_word(offload: Offload) -> &'static str {
+    match offload {
+        Offload::Off => "off",
+        Offload::Phy => "phy",
+        Offload::Mac => "mac",
+        Offload::Auto => "auto",
+    }
 }
 
 /// What is amiss though frames are protected.

@@ -29,8 +29,8 @@ pub use refusal::Refusal;
 pub use server::{Limits, Server, Service};
 pub use socket::{BindError, ControlSocket};
 pub use status::{
-    Dataplane, KeyServer, Mka, Participant, Peer, PortState, PortStatus, Reason, Role, SCHEMA, Sak,
-    Severity, Status,
+    Dataplane, Kernel, KeyServer, Mka, Offload, Participant, Peer, PortState, PortStatus, Reason,
+    Role, SCHEMA, Sak, Severity, Status,
 };
 
 /// Where the daemon listens unless it is told otherwise.

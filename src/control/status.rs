@@ -49,6 +49,10 @@ pub struct PortStatus {
     pub dataplane: Option<Dataplane>,
     /// Why that one was chosen.
     pub dataplane_reason: Option<String>,
+    /// What the configuration asks for: `auto`, `kernel` or `userspace`.
+    pub dataplane_configured: String,
+    /// What only the kernel has to tell; `None` where it does not encrypt.
+    pub kernel: Option<Kernel>,
     /// The cipher suite in use, as IEEE 802.1AE spells it; `None` while there is no SAK.
     pub cipher_suite: Option<String>,
     /// Who makes the SAKs.
@@ -96,6 +100,39 @@ pub enum Dataplane {
     Kernel,
     /// This daemon.
     Userspace,
+}
+
+/// What only the kernel has to tell.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Kernel {
+    /// Who does the work; never [`Offload::Auto`].
+    pub offload: Offload,
+    /// Who is to do it.
+    pub offload_configured: Offload,
+    /// Why that one does not.
+    pub offload_refused: Option<String>,
+    /// How often something was found that somebody else had changed, and put right.
+    pub interference: u64,
+    /// What was found last.
+    pub last_interference: Option<String>,
+    /// The other MACsec interfaces on the same port.
+    pub neighbours: Vec<String>,
+}
+
+/// Who of the machine does the work of the kernel's MACsec.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Offload {
+    /// The processor.
+    #[default]
+    Off,
+    /// The PHY.
+    Phy,
+    /// The network card.
+    Mac,
+    /// The first of card, PHY and processor that can.
+    Auto,
 }
 
 /// Who makes and hands out the SAKs.

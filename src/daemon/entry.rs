@@ -8,9 +8,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
+use super::machine::Machine;
 use super::plan::PortPlan;
 use super::report::{self, Answer};
-use crate::control::{PortState, PortStatus, Reason};
+use crate::control::{Offload, PortState, PortStatus, Reason, Severity};
 use crate::diagnose::Trend;
 use crate::port::task::{PortHandle, Stage};
 
@@ -22,6 +23,7 @@ pub(crate) type Table = Arc<[Arc<Entry>]>;
 pub(crate) struct Entry {
     pub(crate) plan: PortPlan,
     pub(crate) handle: PortHandle,
+    machine: Arc<Machine>,
     /// What the log and the service manager were last told.
     told: Mutex<Told>,
     /// What its counters have done, looked at with each status and so once a second at least.
@@ -45,15 +47,16 @@ const LOOK: Duration = Duration::from_secs(1);
 const GAP: Duration = Duration::from_millis(20);
 
 impl Entry {
-    pub(crate) fn new(plan: PortPlan, handle: PortHandle) -> Self {
-        Self { plan, handle, told: Mutex::default(), trend: Mutex::default() }
+    pub(crate) fn new(plan: PortPlan, handle: PortHandle, machine: Arc<Machine>) -> Self {
+        Self { plan, handle, machine, told: Mutex::default(), trend: Mutex::default() }
     }
 
     /// The same port, running by another plan.
     pub(crate) fn with_plan(&self, plan: PortPlan) -> Self {
         let trend = self.trend.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let (told, trend) = (Mutex::new(self.told()), Mutex::new(trend));
-        Self { plan, handle: self.handle.clone(), told, trend }
+        let (handle, machine) = (self.handle.clone(), Arc::clone(&self.machine));
+        Self { plan, handle, machine, told, trend }
     }
 
     /// The port's name.
@@ -73,7 +76,7 @@ impl Entry {
             Ok(Err(_)) | Err(_) => Answer::None,
         };
         let mut trend = self.trend.lock().unwrap_or_else(PoisonError::into_inner);
-        report::port_status(&self.plan, &answer, &mut trend)
+        report::port_status(&self.plan, &answer, &mut trend, self.machine.kernel())
     }
 
     /// Tells whether the port is still being set up for the first time.
@@ -83,6 +86,10 @@ impl Entry {
 
     /// Notes and logs how the port stands, and tells whether that is new.
     fn tell(&self, status: &PortStatus) -> bool {
+        if let Some(kernel) = &status.kernel {
+            let xpn = self.plan.suites().iter().any(|suite| suite.is_xpn());
+            self.machine.tell(xpn, kernel.offload != Offload::Off);
+        }
         let code = status.reason.as_ref().map(|reason| reason.code.clone());
         let findings = status.findings.iter().map(|finding| finding.code.clone()).collect();
         let now = Told { state: status.state, code, findings };
@@ -98,8 +105,16 @@ impl Entry {
             log(status);
         }
         for finding in &status.findings {
-            if !before.findings.contains(&finding.code) {
-                warn!(iface = %status.interface, code = %finding.code, "{}", finding.title);
+            // What is wrong with the kernel is no port's affair, and was told.
+            let of_kernel = matches!(finding.code.as_str(), "N604" | "W604");
+            if !of_kernel && !before.findings.contains(&finding.code) {
+                let Reason { code, title, .. } = finding;
+                match finding.severity() {
+                    Severity::Note => info!(iface = %status.interface, %code, "{title}"),
+                    Severity::Warning | Severity::Error => {
+                        warn!(iface = %status.interface, %code, "{title}");
+                    }
+                }
             }
         }
         true

@@ -12,6 +12,7 @@ mod harden;
 mod links;
 mod loader;
 mod log;
+mod machine;
 mod notify;
 mod plan;
 mod report;

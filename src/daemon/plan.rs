@@ -13,6 +13,7 @@ use crate::ident::{CipherSuite, MacAddress, Sci};
 use crate::keyring::KeyRing;
 use crate::mka::{Access, Policy};
 use crate::port::task::PortSetup;
+use crate::profile::Word as _;
 
 /// A configuration that can be carried out.
 #[derive(Debug)]
@@ -97,12 +98,19 @@ impl PortPlan {
         &self.config.link.cipher_suites
     }
 
-    /// Why the port has the data plane that it has.
-    pub(crate) fn dataplane_reason(&self) -> &'static str {
-        match self.config.link.dataplane {
-            DataplaneChoice::Auto => "the kernel's is not in use yet",
-            DataplaneChoice::Kernel | DataplaneChoice::Userspace => "the configuration names it",
-        }
+    /// The word of the configuration for the data plane.
+    pub(crate) fn dataplane(&self) -> &'static str {
+        self.config.link.dataplane.name()
+    }
+
+    /// Who is to do the work of the kernel's MACsec.
+    pub(crate) fn offload(&self) -> OffloadChoice {
+        self.config.link.offload
+    }
+
+    /// Whether our frames are to say whose they are.
+    pub(crate) fn includes_sci(&self) -> bool {
+        self.config.link.include_sci
     }
 
     /// What the port's task needs to know.

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::plan::PortPlan;
+use crate::config::OffloadChoice;
 use crate::control::{self, Dataplane, Participant, Peer, PortState, PortStatus, Reason, Role};
-use crate::dataplane::{Drops, Snapshot};
-use crate::diagnose::{self, Finding, Observed, Trend};
+use crate::dataplane::{Drops, KernelState, Kind, Offload, Snapshot};
+use crate::diagnose::{self, Finding, InKernel, Kernel, Observed, Trend};
 use crate::mka::{self, KeyServer, ParticipantStatus};
 use crate::port::Link;
 use crate::port::task::{Running, Stage, View};
@@ -22,12 +23,16 @@ pub(crate) enum Answer {
 }
 
 /// Puts together all that is known of a port, and keeps in `trend` what its counters do.
-pub(crate) fn port_status(plan: &PortPlan, answer: &Answer, trend: &mut Trend) -> PortStatus {
+pub(crate) fn port_status(
+    plan: &PortPlan,
+    answer: &Answer,
+    trend: &mut Trend,
+    kernel: Option<&Kernel>,
+) -> PortStatus {
     let blank = PortStatus {
         interface: plan.interface().to_owned(),
         secure_interface: plan.secure_interface().to_owned(),
-        dataplane: Some(Dataplane::Userspace),
-        dataplane_reason: Some(plan.dataplane_reason().to_owned()),
+        dataplane_configured: plan.dataplane().to_owned(),
         ..PortStatus::default()
     };
     let Answer::View(view) = answer else {
@@ -50,7 +55,7 @@ pub(crate) fn port_status(plan: &PortPlan, answer: &Answer, trend: &mut Trend) -
             reason: Some(diagnose::not_set_up(plan.interface(), reason).into()),
             ..blank
         },
-        Stage::Running(running) => at_work(plan, *now, running, trend, blank),
+        Stage::Running(running) => at_work(plan, *now, running, trend, kernel, blank),
     }
 }
 
@@ -59,9 +64,10 @@ fn at_work(
     now: Time,
     running: &Running,
     trend: &mut Trend,
+    kernel: Option<&Kernel>,
     blank: PortStatus,
 ) -> PortStatus {
-    let Running { link, status, dataplane, .. } = running;
+    let Running { link, status, kind, reason, dataplane } = running;
     let observed = Observed {
         interface: plan.interface(),
         present: *link != Link::Missing,
@@ -72,16 +78,21 @@ fn at_work(
     let for_seconds = seconds(now, status.since);
     let sak = status.sak.as_ref();
     trend.note(now, secured, &dataplane.counters);
-    let findings = if secured {
-        diagnose::findings(now, trend, sak.map_or(0.0, |sak| sak.pn_used_ratio))
-    } else {
-        Vec::new()
-    };
+    if let Some(state) = &dataplane.kernel {
+        trend.note_interference(now, state.interference);
+    }
+    let findings = if secured { findings(plan, now, running, trend, kernel) } else { Vec::new() };
     PortStatus {
         state: state(status.state),
         state_seconds: for_seconds,
         reason: diagnose::reason(now, &observed).map(Reason::from),
         findings: findings.into_iter().map(Reason::from).collect(),
+        dataplane: Some(match kind {
+            Kind::Kernel => Dataplane::Kernel,
+            Kind::Userspace => Dataplane::Userspace,
+        }),
+        dataplane_reason: Some(reason.clone()),
+        kernel: dataplane.kernel.as_ref().map(|state| in_kernel(state, plan.offload())),
         cipher_suite: sak.map(|sak| sak.suite.name().to_owned()),
         key_server: match status.key_server {
             Some(KeyServer::Own) => control::KeyServer::Own,
@@ -101,6 +112,57 @@ fn at_work(
         counters: counters(dataplane),
         mka: agreement(status),
         ..blank
+    }
+}
+
+/// What is wrong with a port that is secured.
+fn findings(
+    plan: &PortPlan,
+    now: Time,
+    running: &Running,
+    trend: &Trend,
+    kernel: Option<&Kernel>,
+) -> Vec<Finding> {
+    let Running { status, dataplane, .. } = running;
+    let pn_used_ratio = status.sak.as_ref().map_or(0.0, |sak| sak.pn_used_ratio);
+    let mut findings = diagnose::findings(now, trend, pn_used_ratio);
+    if let Some(state) = &dataplane.kernel {
+        let of = InKernel {
+            interface: plan.interface(),
+            secure_interface: plan.secure_interface(),
+            offloaded: state.offload != Offload::Off,
+            offload_refused: state.offload_refused.as_deref(),
+            offload_auto: plan.offload() == OffloadChoice::Auto,
+            last_interference: state.last_interference.as_deref(),
+            neighbours: &state.neighbours,
+            kernel,
+        };
+        findings.extend(diagnose::in_kernel(now, trend, status, &of));
+    }
+    findings.extend(diagnose::port_unsaid(status, plan.includes_sci()));
+    findings
+}
+
+fn in_kernel(state: &KernelState, configured: OffloadChoice) -> control::Kernel {
+    let KernelState { offload, offload_refused, interference, last_interference, neighbours } =
+        state.clone();
+    control::Kernel {
+        offload: match offload {
+            Offload::Off => control::Offload::Off,
+            Offload::Phy => control::Offload::Phy,
+            Offload::Mac => control::Offload::Mac,
+            Offload::Auto => control::Offload::Auto,
+        },
+        offload_configured: match configured {
+            OffloadChoice::Off => control::Offload::Off,
+            OffloadChoice::Phy => control::Offload::Phy,
+            OffloadChoice::Mac => control::Offload::Mac,
+            OffloadChoice::Auto => control::Offload::Auto,
+        },
+        offload_refused,
+        interference,
+        last_interference,
+        neighbours,
     }
 }
 
@@ -219,7 +281,6 @@ mod tests {
     use super::*;
     use crate::crypto::{Entropy, NoEntropy};
     use crate::daemon::plan::Plan;
-    use crate::dataplane::{Drops, Kind};
     use crate::port::{Driver, PortInput};
     use crate::secy::Counters;
     use crate::sys::LinkState;
@@ -246,10 +307,14 @@ mod tests {
 
     fn status(now: u64, stage: Stage) -> PortStatus {
         let view = View { now: at(now), carrier: true, stage };
-        port_status(&plan(), &Answer::View(Box::new(view)), &mut Trend::default())
+        port_status(&plan(), &Answer::View(Box::new(view)), &mut Trend::default(), None)
     }
 
     fn running(inputs: &[(u64, Link)]) -> Stage {
+        at_work_in(inputs, None)
+    }
+
+    fn at_work_in(inputs: &[(u64, Link)], kernel: Option<KernelState>) -> Stage {
         let setup = plan().setup(Duration::ZERO);
         let keys = Arc::clone(&setup.keys);
         let mut driver = Driver::new(at(0), setup.policy, &keys, Box::new(Counting(0))).unwrap();
@@ -266,11 +331,15 @@ mod tests {
             parent: LinkState::Running,
             secure_interface: LinkState::NoCarrier,
             alive: true,
-            kernel: None,
+            kernel,
+        };
+        let (kind, reason) = match dataplane.kernel {
+            Some(_) => (Kind::Kernel, "this kernel has MACsec"),
+            None => (Kind::Userspace, "the kernel has no MACsec"),
         };
         Stage::Running(Box::new(Running {
-            kind: Kind::Userspace,
-            reason: "the kernel has no MACsec".to_owned(),
+            kind,
+            reason: reason.to_owned(),
             link: driver.link(),
             status: driver.status(now),
             dataplane,
@@ -301,7 +370,7 @@ mod tests {
 
     #[test]
     fn a_port_that_gives_no_answer_is_failed() {
-        let status = port_status(&plan(), &Answer::None, &mut Trend::default());
+        let status = port_status(&plan(), &Answer::None, &mut Trend::default(), None);
         assert_eq!((status.state, code(&status)), (PortState::Failed, "E315"));
     }
 
@@ -320,6 +389,37 @@ mod tests {
         assert_eq!(status.counters["in_pkts_ok"], 7);
         assert_eq!(status.counters["out_drops_port_closed"], 3);
         assert_eq!(status.dataplane, Some(Dataplane::Userspace));
+        assert_eq!(status.dataplane_reason.as_deref(), Some("the kernel has no MACsec"));
+        assert_eq!(status.kernel, None);
+    }
+
+    #[test]
+    fn a_port_that_does_not_run_yet_shows_what_is_configured_and_no_data_plane() {
+        let status = status(1, Stage::Starting);
+        assert_eq!((status.dataplane, status.dataplane_reason), (None, None));
+        assert_eq!(status.dataplane_configured, "auto");
+    }
+
+    #[test]
+    fn what_only_the_kernel_tells_is_passed_on() {
+        let state = KernelState {
+            offload: Offload::Phy,
+            offload_refused: Some("mac: no".to_owned()),
+            interference: 2,
+            last_interference: Some("encrypt is off".to_owned()),
+            neighbours: vec!["macsec7".to_owned()],
+        };
+        let status = status(2, at_work_in(&[(1, Link::Up)], Some(state)));
+        assert_eq!(status.dataplane, Some(Dataplane::Kernel));
+        assert_eq!(status.dataplane_reason.as_deref(), Some("this kernel has MACsec"));
+        let kernel = status.kernel.unwrap();
+        assert_eq!(
+            (kernel.offload, kernel.offload_configured),
+            (control::Offload::Phy, control::Offload::Off)
+        );
+        assert_eq!(kernel.offload_refused.as_deref(), Some("mac: no"));
+        assert_eq!(kernel.last_interference.as_deref(), Some("encrypt is off"));
+        assert_eq!((kernel.interference, kernel.neighbours), (2, vec!["macsec7".to_owned()]));
     }
 
     #[test]

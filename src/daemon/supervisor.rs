@@ -13,6 +13,7 @@ use super::entry::{Entry, Table, follow};
 use super::links::Links;
 use super::loader::Loader;
 use super::log::{self, Verbosity};
+use super::machine::Machine;
 use super::plan::{self, Change, Plan, PortPlan};
 use super::report;
 use crate::config::ControlConfig;
@@ -38,6 +39,7 @@ pub(crate) struct Supervisor {
     loader: Loader<Result<Plan, String>>,
     verbosity: Verbosity,
     links: Links,
+    machine: Arc<Machine>,
     /// What holds until the next start.
     control: ControlConfig,
     /// In the order of the configuration.
@@ -70,6 +72,7 @@ impl Supervisor {
             loader: Loader::default(),
             verbosity,
             links,
+            machine: Arc::new(Machine::new()),
             control,
             ports: Vec::new(),
             table,
@@ -102,7 +105,7 @@ impl Supervisor {
     fn start(&self, plan: PortPlan, delay: Duration) -> Port {
         let link = self.links.watch(plan.interface());
         let (handle, task) = task::spawn(plan.setup(delay), link);
-        let entry = Arc::new(Entry::new(plan, handle));
+        let entry = Arc::new(Entry::new(plan, handle, Arc::clone(&self.machine)));
         let following = follow(Arc::clone(&entry), self.changes.clone(), self.ended.clone());
         Port { entry, task, follower: tokio::spawn(following) }
     }

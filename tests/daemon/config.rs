@@ -52,12 +52,15 @@ impl Config {
         self
     }
 
-    /// The file.
+    /// The file. Frames are protected in userspace, which every machine can do, unless a line of the
+    /// port says otherwise.
     pub(crate) fn text(&self) -> String {
         let Self { suites, lines, keys, more } = self;
+        let dataplane =
+            if lines.contains("dataplane") { "" } else { "dataplane = \"userspace\"\n" };
         let mut text = format!(
             "[[port]]\ninterface = \"{CABLE}\"\nsecure-interface = \"{SECURE}\"\n\
-             cipher-suites = [\"{suites}\"]\n{lines}"
+             cipher-suites = [\"{suites}\"]\n{lines}{dataplane}"
         );
         for (ckn, cak) in keys {
             write!(text, "\n[[port.key]]\nckn = \"{ckn}\"\ncak = \"{cak}\"\n").unwrap();

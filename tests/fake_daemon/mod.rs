@@ -13,8 +13,8 @@ use std::{
 };
 
 use macsecd::control::{
-    ControlSocket, Dataplane, KeyServer, Limits, Mka, Participant, Peer, PortState, PortStatus,
-    Reason, Refusal, Role, Sak, Server, Service, Status,
+    ControlSocket, Dataplane, Kernel, KeyServer, Limits, Mka, Offload, Participant, Peer,
+    PortState, PortStatus, Reason, Refusal, Role, Sak, Server, Service, Status,
 };
 use tokio::sync::{oneshot, watch};
 
@@ -161,6 +161,8 @@ pub(crate) fn secured(interface: &str) -> PortStatus {
         carrier: true,
         dataplane: Some(Dataplane::Userspace),
         dataplane_reason: Some("the kernel has no MACsec".to_owned()),
+        dataplane_configured: "auto".to_owned(),
+        kernel: None,
         cipher_suite: Some("GCM-AES-XPN-256".to_owned()),
         key_server: KeyServer::Own,
         secured_for_seconds: Some(12.4),
@@ -191,9 +193,19 @@ pub(crate) fn secured(interface: &str) -> PortStatus {
     }
 }
 
-/// The same with something amiss.
+/// The same in the kernel, with something amiss.
 pub(crate) fn degraded(interface: &str) -> PortStatus {
     PortStatus {
+        dataplane: Some(Dataplane::Kernel),
+        dataplane_reason: Some("this kernel has MACsec".to_owned()),
+        kernel: Some(Kernel {
+            offload: Offload::Phy,
+            offload_configured: Offload::Auto,
+            offload_refused: Some("mac: not supported".to_owned()),
+            interference: 2,
+            last_interference: Some("the secure interface was deleted".to_owned()),
+            neighbours: vec!["macsec7".to_owned()],
+        }),
         findings: vec![Reason {
             code: "W602".to_owned(),
             title: "one core carries all decryption".to_owned(),
