@@ -328,7 +328,7 @@ pub fn not_set_up(interface: &str, why: &str) -> Finding {
     Finding::new(
         "E311",
         format!("the port on {interface} cannot be set up: {why}"),
-        "It is tried again every few seconds. Remove what is in the way.",
+        format!("{} It is tried again every few seconds.", kernel::remedy(interface, why)),
     )
 }
 

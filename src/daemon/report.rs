@@ -281,6 +281,8 @@ mod tests {
     use super::*;
     use crate::crypto::{Entropy, NoEntropy};
     use crate::daemon::plan::Plan;
+    use crate::dataplane::kernel::KernelStartError;
+    use crate::ident::{CipherSuite, MacAddress, Sci};
     use crate::port::{Driver, PortInput};
     use crate::secy::Counters;
     use crate::sys::LinkState;
@@ -366,6 +368,36 @@ mod tests {
         let status = status(1, Stage::Blocked { since: at(0), reason: "no room".to_owned() });
         assert_eq!((status.state, code(&status)), (PortState::Failed, "E311"));
         assert!(status.reason.unwrap().title.contains("no room"));
+    }
+
+    /// The words are another module's, so they are asked of it.
+    #[test]
+    fn what_the_kernel_says_no_to_comes_with_what_to_do() {
+        let (parent, name) = ("eth1".to_owned(), "macsec0".to_owned());
+        let sci = Sci::new(MacAddress([2, 0, 0, 0, 0, 1]), 1);
+        let (suite, why) = (CipherSuite::GcmAes128, "EINVAL".to_owned());
+        for (error, advice) in [
+            (KernelStartError::NoMacsec, "`modprobe macsec`"),
+            (KernelStartError::NotPermitted, "systemd unit"),
+            (
+                KernelStartError::NameTaken { name: name.clone(), what: "a bridge".to_owned() },
+                "another secure-interface",
+            ),
+            (KernelStartError::ParentBusy { parent: parent.clone() }, "eth1 nomaster"),
+            (KernelStartError::SciTaken { parent, sci, by: String::new() }, "`ip macsec show`"),
+            (
+                KernelStartError::NoSuite { suite, why: why.clone() },
+                "cipher suites that the kernel",
+            ),
+            (KernelStartError::Refused { name, why }, "Remove what is in the way"),
+        ] {
+            let why = error.to_string();
+            let reason = status(1, Stage::Blocked { since: at(0), reason: why.clone() });
+            let reason = reason.reason.unwrap();
+            assert!(reason.title.ends_with(&why), "{}", reason.title);
+            assert!(reason.advice.contains(advice), "{why}: {}", reason.advice);
+            assert!(reason.advice.ends_with("tried again every few seconds."), "{}", reason.advice);
+        }
     }
 
     #[test]

@@ -151,6 +151,29 @@ fn neighbours(of: &InKernel<'_>) -> Option<Finding> {
     })
 }
 
+/// What to do about a data plane that does not start, by the words in which it says why.
+pub(super) fn remedy(interface: &str, why: &str) -> String {
+    let of = |words| why.contains(words);
+    if of("another receiver of frames") {
+        format!(
+            "`ip -d link show {interface}` names its master: take it out there (`ip link set {interface} nomaster`) and put the secure interface in its place. A macvlan goes onto the secure interface too."
+        )
+    } else if of("has the SCI") {
+        "`ip macsec show` lists the MACsec interfaces. Delete the one that is left over (`ip link delete NAME`), or set another port-id.".to_owned()
+    } else if of("is there already") {
+        "`ip -d link show` tells what it is. Delete it if it is left over, or give this port another secure-interface.".to_owned()
+    } else if of("CAP_NET_ADMIN") {
+        "Start the daemon by its systemd unit, which has the capability; in a container, write `dataplane = \"userspace\"`.".to_owned()
+    } else if of("MACsec has no") {
+        "Name cipher suites that the kernel has, or write `dataplane = \"userspace\"`.".to_owned()
+    } else if of("has no MACsec") {
+        "See what `modprobe macsec` says, or write `dataplane = \"auto\"`, which does without."
+            .to_owned()
+    } else {
+        "Remove what is in the way.".to_owned()
+    }
+}
+
 /// The finding for frames of ours that many receivers cannot attribute; of either data plane.
 #[must_use]
 pub fn port_unsaid(status: &Status, include_sci: bool) -> Option<Finding> {
