@@ -139,7 +139,8 @@ fn a_key_that_is_in_the_kernel_before_it_is_installed_is_refused() {
 /// Every setting by itself, with the port open.
 #[test]
 fn settings_that_somebody_changed_are_put_right_and_counted() {
-    let changes: [(&str, fn(&mut Secy)); 9] = [
+    type Change = fn(&mut Secy);
+    let changes: [(&str, Change); 9] = [
         ("protect", |secy| secy.protect = false),
         ("validate", |secy| secy.validate = 0),
         ("encrypt", |secy| secy.encrypt = false),
