@@ -223,10 +223,15 @@ impl Cp {
         self.new_sak.is_some() || (self.latest.is_some() && !self.latest_lost)
     }
 
-    /// Whether a key was lost, nothing can be sent, and nothing is there to take over.
+    /// The key without which nothing can be sent, because it was lost.
+    pub(super) fn missed(&self) -> Option<KeyId> {
+        let lost = self.old.filter(|_| self.old_lost).or(self.latest.filter(|_| self.latest_lost));
+        lost.filter(|_| self.transmits_with().is_none()).map(|slot| slot.ki)
+    }
+
+    /// Whether nothing can be sent because a key was lost, and nothing is there to take over.
     pub(super) fn is_stranded(&self) -> bool {
-        let lost = self.latest_lost || self.old_lost;
-        lost && self.transmits_with().is_none() && !self.has_next()
+        self.missed().is_some() && !self.has_next()
     }
 
     /// The SAK that came last of those that it has or will have.

@@ -244,6 +244,7 @@ impl Kay {
                 later(self.keyless_since.map(|at| at.after(KEYLESS_MAX))),
                 later(self.retry_at),
                 later(self.held),
+                later(self.mute_until()),
                 later(self.redo_at),
                 later(self.carrier_lost.map(|at| at.after(LIFE))),
                 later(self.fresh_sak_due()),

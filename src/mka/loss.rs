@@ -16,9 +16,6 @@ impl Kay {
         if !self.cp.sak_lost(ki) {
             return;
         }
-        if self.cp.transmits_with().is_none() {
-            self.evidence.sak_lost = Some((ki, now));
-        }
         if let Some(principal) = self.principal.and_then(|index| self.participants.get_mut(index)) {
             // Others no longer count on us.
             principal.pace.news();
@@ -81,6 +78,19 @@ impl Kay {
     /// Tells whether we wait to meet our key server again, to whom we are a new member.
     pub(super) fn is_held(&self, now: Time) -> bool {
         self.held.is_some_and(|until| now < until)
+    }
+
+    /// When the port closes unless it can send again: so long, what others send is let in.
+    pub(super) fn mute_until(&self) -> Option<Time> {
+        let (_, since) = self.evidence.sak_lost.filter(|_| self.cp.missed().is_some())?;
+        Some(since.after(LIFE))
+    }
+
+    /// Takes note of the first loss since the port was secured for which nothing can be sent.
+    pub(super) fn note_loss(&mut self, now: Time) {
+        if let Some(ki) = self.cp.missed() {
+            self.evidence.sak_lost.get_or_insert((ki, now));
+        }
     }
 
     /// Tells whether an SAK is due to us and nothing is heard of it.

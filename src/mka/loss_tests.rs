@@ -106,6 +106,12 @@ fn a_member_that_waits_for_the_next_sak_goes_on_receiving_with_the_lost_one() {
     // Whoever is not met again within an MKA Life Time is not there.
     pair.run(2 * SECOND);
     assert!(removes(&pair.a, lost) && closes(&pair.a));
+    // Some servers pass over a new MI until the former one has expired.
+    let own = mi(&pair.a, &pair);
+    pair.cut = false;
+    pair.run(3 * SECOND);
+    assert_eq!((pair.a.state(), pair.b.state()), (PortState::Secured, PortState::Secured));
+    assert_eq!(mi(&pair.a, &pair), own);
 }
 
 #[test]
@@ -333,6 +339,56 @@ fn a_port_whose_key_is_withdrawn_waits_for_nobody() {
     pair.a.kay.set_keys(pair.now, &ring(&[(2, 9)])).unwrap();
     pair.a.handle(pair.now, Input::Timeout);
     assert!(removes(&pair.a, lost) && closes(&pair.a));
+}
+
+/// The answer to `EnableTx` is on its way when the loss is told: the one before is superseded.
+#[test]
+fn an_sak_that_is_lost_as_it_takes_over_leaves_the_port_mute_and_says_so() {
+    let mut pair = settled(true);
+    let before = sak(&pair.a, &pair);
+    let next = KeyId { number: KeyNumber(before.number.0 + 1), ..before };
+    pair.a.kay.rekey(pair.now).unwrap();
+    pair.a.handle(pair.now, Input::Timeout);
+    for frame in std::mem::take(&mut pair.a.sent) {
+        pair.b.handle(pair.now, Input::Frame(&frame));
+    }
+    let frame = pair.b.sent.pop().expect("it receives with the next");
+    pair.a.kay.handle(pair.now, Input::Frame(&frame));
+    let enabling =
+        std::iter::from_fn(|| pair.a.kay.poll_output()).find_map(|output| match output {
+            Output::Secy { id, command: SecyCommand::EnableTx(ki) } => Some((id, ki)),
+            Output::Secy { .. } | Output::Transmit(_) => None,
+        });
+    let (id, ki) = enabling.expect("an order to transmit");
+    assert_eq!(ki, next);
+    pair.a.handle(pair.now, Input::SakLost(next));
+    assert_eq!(pair.a.state(), PortState::Secured);
+    pair.a.handle(pair.now, Input::Secy { id, result: Ok(()) });
+    assert_ne!(pair.a.state(), PortState::Secured);
+    assert_eq!(pair.a.kay.status(pair.now).evidence.sak_lost, Some((next, pair.now)));
+    pair.run(MILLIS);
+    assert_eq!((pair.a.state(), pair.b.state()), (PortState::Secured, PortState::Secured));
+}
+
+/// Routes over it are to go elsewhere.
+#[test]
+fn a_port_that_cannot_send_for_a_life_time_is_closed_until_it_can() {
+    let mut pair = settled(true);
+    let lost = sak(&pair.a, &pair);
+    pair.b.refuse = true;
+    lose(&mut pair.a, pair.now, lost);
+    pair.run(6 * SECOND - MILLIS);
+    assert!(!closes(&pair.a));
+    pair.run(MILLIS);
+    assert!(closes(&pair.a));
+    assert_eq!(pair.a.kay.status(pair.now).evidence.sak_lost.map(|(ki, _)| ki), Some(lost));
+    pair.b.refuse = false;
+    pair.run(3 * SECOND);
+    assert_eq!((pair.a.state(), pair.b.state()), (PortState::Secured, PortState::Secured));
+    assert!(matches!(
+        pair.a.commands.iter().rev().find(|of| matches!(of, SecyCommand::SetControlledPort(_))),
+        Some(SecyCommand::SetControlledPort(true))
+    ));
 }
 
 /// What its data plane refused before is no reason to leave a server that has lost its SAK and may

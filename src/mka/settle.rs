@@ -35,7 +35,8 @@ impl Kay {
         self.redo(now);
         self.tend_receivers(now);
         self.prune();
-        self.open_port();
+        self.note_loss(now);
+        self.open_port(now);
         self.note_state(now);
         self.speak(now);
     }
@@ -372,10 +373,11 @@ impl Kay {
         self.saks.retain(|ki, _| used.contains(ki));
     }
 
-    /// The Controlled Port is open while the CP machine has it open, there is a carrier, and the
-    /// SecY has said that it protects frames if it is to.
-    fn open_port(&mut self) {
-        self.set_open(self.cp.is_open() && self.carrier && self.is_configured());
+    /// The Controlled Port is open while the CP machine has it open, there is a carrier, the SecY has
+    /// said that it protects frames if it is to, and frames can be sent or soon will.
+    fn open_port(&mut self, now: Time) {
+        let heals = self.mute_until().is_none_or(|until| now < until);
+        self.set_open(self.cp.is_open() && self.carrier && self.is_configured() && heals);
     }
 
     fn set_open(&mut self, open: bool) {
