@@ -1,9 +1,10 @@
 //! The KaY: what it holds, what it takes in and what it shows.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::commands::Commands;
 use super::cp::{Cp, CpState};
 use super::discard::Discards;
 use super::io::{Input, Output};
@@ -17,7 +18,7 @@ use super::timers::{HELLO, LIFE};
 use crate::crypto::{Entropy, NoEntropy};
 use crate::ident::{AssociationNumber, KeyId, Sci};
 use crate::keyring::KeyRing;
-use crate::secy::{CommandId, SecyCommand, SecyError, TxProgress, UsedKeys};
+use crate::secy::{TxProgress, UsedKeys};
 use crate::time::Time;
 
 /// Runs MKA on one port.
@@ -54,11 +55,7 @@ pub struct Kay {
     pub(super) replaced: Option<Time>,
     /// Until when the SAs and the decision of a server stand that is to meet us again.
     pub(super) held: Option<Time>,
-    pub(super) pending: BTreeMap<CommandId, Asked>,
-    /// What the data plane refused and is to be asked again, and when.
-    pub(super) undone: BTreeSet<Asked>,
-    pub(super) redo_at: Option<Time>,
-    pub(super) next_command: u64,
+    pub(super) commands: Commands,
     pub(super) open: bool,
     pub(super) progress: Progress,
     pub(super) outputs: VecDeque<Output>,
@@ -76,34 +73,6 @@ pub struct Kay {
 pub(super) struct Decided {
     pub(super) by: Sci,
     pub(super) secure: bool,
-}
-
-/// What a command was about, for when it is answered. Ordered as it is to be repeated.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd)]
-pub(super) enum Asked {
-    Configure,
-    ControlledPort,
-    CreateSas(KeyId),
-    EnableTx(KeyId),
-    RemoveReceiver(Sci),
-    AddReceiver(KeyId, Sci),
-    RemoveSak(KeyId),
-    RaiseLowestPn,
-}
-
-impl Asked {
-    fn of(command: &SecyCommand) -> Self {
-        match *command {
-            SecyCommand::Configure(_) => Self::Configure,
-            SecyCommand::SetControlledPort(_) => Self::ControlledPort,
-            SecyCommand::InstallSak(ref install) => Self::CreateSas(install.key.ki),
-            SecyCommand::AddReceiver { ki, member } => Self::AddReceiver(ki, member.sci),
-            SecyCommand::RemoveReceiver(sci) => Self::RemoveReceiver(sci),
-            SecyCommand::EnableTx(ki) => Self::EnableTx(ki),
-            SecyCommand::RemoveSak(ki) => Self::RemoveSak(ki),
-            SecyCommand::RaiseLowestPn { .. } => Self::RaiseLowestPn,
-        }
-    }
 }
 
 /// How far the packet numbers of the SAs have come, now and one Hello Time ago.
@@ -181,10 +150,7 @@ impl Kay {
             retry_at: None,
             replaced: None,
             held: None,
-            pending: BTreeMap::new(),
-            undone: BTreeSet::new(),
-            redo_at: None,
-            next_command: 1,
+            commands: Commands::default(),
             open: false,
             progress: Progress::default(),
             outputs: VecDeque::new(),
@@ -245,7 +211,7 @@ impl Kay {
                 later(self.retry_at),
                 later(self.held),
                 later(self.mute_until()),
-                later(self.redo_at),
+                later(self.commands.poll_timeout()),
                 later(self.carrier_lost.map(|at| at.after(LIFE))),
                 later(self.fresh_sak_due()),
             ])
@@ -428,58 +394,6 @@ impl Kay {
                 participant.alone_since = participant.alone_since.map(|_| now);
             }
         }
-    }
-
-    fn answered(&mut self, now: Time, id: CommandId, result: Result<(), SecyError>) {
-        let Some(asked) = self.pending.remove(&id) else { return };
-        let done = result.is_ok();
-        let is_gone = matches!(result, Err(SecyError::NoSuchKey(_)));
-        if let Err(error) = result
-            && !is_gone
-        {
-            self.evidence.refused_by_secy = Some((error.to_string(), now));
-        }
-        match asked {
-            Asked::CreateSas(ki) => {
-                self.retry_at = if done { self.retry_at } else { Some(now.after(RETRY)) };
-                self.cp.sas_created(ki, done);
-            }
-            Asked::EnableTx(ki) => {
-                self.retry_at = (!done).then(|| now.after(RETRY));
-                if done && self.cp.old().is_some_and(|(_, tx, _)| tx) {
-                    self.rekeys += 1;
-                }
-                self.cp.tx_enabled(ki, done);
-            }
-            Asked::RaiseLowestPn => {}
-            Asked::Configure
-            | Asked::ControlledPort
-            | Asked::RemoveReceiver(_)
-            | Asked::AddReceiver(..)
-            | Asked::RemoveSak(_) => {
-                if !done && !is_gone {
-                    self.undone.insert(asked);
-                    self.redo_at = Some(now.after(RETRY));
-                }
-            }
-        }
-    }
-
-    /// Has the data plane do something.
-    pub(super) fn command(&mut self, command: SecyCommand) {
-        let id = CommandId(self.next_command);
-        self.next_command += 1;
-        let asked = Asked::of(&command);
-        if asked != Asked::RaiseLowestPn {
-            self.pending.insert(id, asked);
-        }
-        self.outputs.push_back(Output::Secy { id, command });
-    }
-
-    /// Whether the SecY is known to protect, or not to, as it was told last.
-    pub(super) fn is_configured(&self) -> bool {
-        let mut asked = self.pending.values().chain(&self.undone);
-        asked.all(|&asked| asked != Asked::Configure)
     }
 }
 

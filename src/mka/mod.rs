@@ -17,6 +17,7 @@
 #![forbid(unsafe_code)]
 
 mod actor;
+mod commands;
 mod cp;
 mod discard;
 mod election;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::cp::{Action, Conditions, Connect};
 use super::election::Candidate;
-use super::kay::{Asked, Decided, KEYLESS_MAX, Kay};
+use super::kay::{Decided, KEYLESS_MAX, Kay};
 use super::participant::Participant;
 use super::peers::Peer;
 use super::status::PortState;
@@ -231,42 +231,6 @@ impl Kay {
     fn live_scis(&self) -> Vec<(MemberId, Sci)> {
         let principal = self.principal().into_iter();
         principal.flat_map(|of| of.peers.live()).map(|(mi, peer)| (mi, peer.sci)).collect()
-    }
-
-    /// Asks the data plane again for what it has refused and no other SAK can make good.
-    fn redo(&mut self, now: Time) {
-        if self.redo_at.is_none_or(|at| at > now) {
-            return;
-        }
-        self.redo_at = None;
-        for asked in std::mem::take(&mut self.undone) {
-            match asked {
-                Asked::Configure => self.configure(),
-                Asked::ControlledPort => self.command(SecyCommand::SetControlledPort(self.open)),
-                Asked::RemoveReceiver(sci) => {
-                    let receivers = self.saks.values_mut().flat_map(|sak| &mut sak.receivers);
-                    for present in receivers.filter_map(|receivers| receivers.get_mut(&sci)) {
-                        *present = false;
-                    }
-                    self.command(SecyCommand::RemoveReceiver(sci));
-                }
-                // Whoever is to be received is added by `tend_receivers`.
-                Asked::AddReceiver(ki, sci) => {
-                    let receivers = self.saks.get_mut(&ki).and_then(|sak| sak.receivers.as_mut());
-                    if let Some(present) = receivers.and_then(|of| of.get_mut(&sci)) {
-                        *present = false;
-                    }
-                }
-                Asked::RemoveSak(ki) => self.command(SecyCommand::RemoveSak(ki)),
-                Asked::CreateSas(_) | Asked::EnableTx(_) | Asked::RaiseLowestPn => {}
-            }
-        }
-    }
-
-    fn configure(&mut self) {
-        let in_clear = matches!(self.decided, Some(Decided { secure: false, .. }));
-        let settings = if in_clear { self.policy.in_clear() } else { self.policy.secured() };
-        self.command(SecyCommand::Configure(settings));
     }
 
     /// A key server hands an SAK out until we have said that we receive with it. Where we have lost
