@@ -142,7 +142,7 @@ impl Kay {
                 Asked::Configure => self.configure(),
                 Asked::ControlledPort => self.command(SecyCommand::SetControlledPort(self.open)),
                 Asked::RemoveReceiver(sci) => {
-                    let receivers = self.saks.values_mut().flat_map(|sak| &mut sak.receivers);
+                    let receivers = self.saks.iter_mut().flat_map(|sak| &mut sak.receivers);
                     for present in receivers.filter_map(|receivers| receivers.get_mut(&sci)) {
                         *present = false;
                     }
@@ -150,7 +150,7 @@ impl Kay {
                 }
                 // Whoever is to be received is added by `tend_receivers`.
                 Asked::AddReceiver(ki, sci) => {
-                    let receivers = self.saks.get_mut(&ki).and_then(|sak| sak.receivers.as_mut());
+                    let receivers = self.saks.get_mut(ki).and_then(|sak| sak.receivers.as_mut());
                     if let Some(present) = receivers.and_then(|of| of.get_mut(&sci)) {
                         *present = false;
                     }

@@ -1,6 +1,6 @@
 //! The KaY: what it holds, what it takes in and what it shows.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,15 +10,15 @@ use super::discard::Discards;
 use super::io::{Input, Output};
 use super::participant::Participant;
 use super::policy::Policy;
-use super::sak::{Distribution, KnownSak};
+use super::sak::{Distribution, Saks};
 use super::status::{
     Distributing, Evidence, KeyServer, ParticipantStatus, PeerStatus, PortState, SakStatus, Status,
 };
 use super::timers::{HELLO, LIFE};
 use crate::crypto::{Entropy, NoEntropy};
-use crate::ident::{AssociationNumber, KeyId, Sci};
+use crate::ident::{KeyId, Sci};
 use crate::keyring::KeyRing;
-use crate::secy::{TxProgress, UsedKeys};
+use crate::secy::TxProgress;
 use crate::time::Time;
 
 /// Runs MKA on one port.
@@ -36,12 +36,8 @@ pub struct Kay {
     /// The key server that we last followed.
     pub(super) server: Option<Sci>,
     pub(super) decided: Option<Decided>,
-    pub(super) saks: BTreeMap<KeyId, KnownSak>,
-    pub(super) newest: Option<KeyId>,
+    pub(super) saks: Saks,
     pub(super) distribution: Option<Distribution>,
-    /// An SAK is taken once.
-    pub(super) used: UsedKeys,
-    pub(super) last_an: Option<AssociationNumber>,
     pub(super) last_fresh: Option<Time>,
     /// A fresh SAK is asked for, and will be made as soon as the rules let it be.
     pub(super) rekey_wanted: bool,
@@ -138,11 +134,8 @@ impl Kay {
             cp: Cp::new(),
             server: None,
             decided: None,
-            saks: BTreeMap::new(),
-            newest: None,
+            saks: Saks::default(),
             distribution: None,
-            used: UsedKeys::default(),
-            last_an: None,
             last_fresh: None,
             rekey_wanted: false,
             lost_sak: None,
@@ -286,7 +279,7 @@ impl Kay {
                 .collect(),
             sak: self.sak_status(),
             distributing: distributing.and_then(|distribution| {
-                let suite = self.saks.get(&distribution.ki)?.key.suite;
+                let suite = self.saks.get(distribution.ki)?.key.suite;
                 Some(Distributing { since: distribution.since, suite })
             }),
             rekeys: self.rekeys,
@@ -366,7 +359,7 @@ impl Kay {
 
     fn sak_status(&self) -> Option<SakStatus> {
         let slot = self.cp.transmits_with()?;
-        let sak = self.saks.get(&slot.ki)?;
+        let sak = self.saks.get(slot.ki)?;
         let spent = self.progress.next_pn(slot.ki).unwrap_or(1).saturating_sub(1);
         let space = if sak.key.suite.is_xpn() { u64::MAX } else { u64::from(u32::MAX) };
         #[expect(clippy::cast_precision_loss, reason = "a ratio for people")]

@@ -61,7 +61,7 @@ impl Kay {
             return false;
         }
         // The server may speak of it until it has made the next.
-        self.lost_sak = self.newest;
+        self.lost_sak = self.saks.newest().map(|sak| sak.key.ki);
         // The others have not gone. While we are new to them, what they send is received.
         self.held = self.cp.is_stranded().then(|| now.after(LIFE));
         true

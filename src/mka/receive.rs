@@ -114,7 +114,7 @@ impl Kay {
         let raises: Vec<_> = latest
             .chain(old)
             .filter(|(key, high)| {
-                let sak = self.saks.get(&key.ki);
+                let sak = self.saks.get(key.ki);
                 let received = |sak: &KnownSak| {
                     sak.receivers.as_ref().is_some_and(|has| has.get(&sci) == Some(&true))
                 };
@@ -180,14 +180,14 @@ impl Kay {
     ) -> Result<(), Discard> {
         let basic = &mkpdu.basic;
         let ki = KeyId { server: basic.mi, number: offered.kn };
-        if self.newest == Some(ki) && self.saks.get(&ki).is_some_and(|sak| sak.an == offered.an) {
+        if self.saks.newest().is_some_and(|sak| sak.key.ki == ki && sak.an == offered.an) {
             if self.cp.slots().any(|slot| slot.ki == ki) {
                 // Where we had lost the server meanwhile, its decision stands again.
                 self.decided = Some(Decided { by: basic.sci, secure: true });
             }
             return Ok(());
         }
-        if !self.used.is_fresh(ki) {
+        if !self.saks.is_fresh(ki) {
             return Err(Discard::SakReused);
         }
         let suite = self.allowed_suite(now, offered)?;

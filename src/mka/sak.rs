@@ -7,7 +7,7 @@ use super::cp::Slot;
 use super::peers::Peers;
 use super::ssci::Sscis;
 use crate::ident::{AssociationNumber, Ckn, KeyId, MemberId, PacketNumber, Sci, Ssci};
-use crate::secy::{RxMember, SecyKey};
+use crate::secy::{RxMember, SecyKey, UsedKeys};
 use crate::time::Time;
 
 /// An SAK that we know and may still use.
@@ -61,6 +61,60 @@ impl KnownSak {
         let mut order: Vec<_> = self.sscis.iter().map(|(&mi, &ssci)| (ssci, mi)).collect();
         order.sort_unstable();
         Some((own_ssci, order.into_iter().map(|(_, mi)| mi).filter(|&mi| mi != own).collect()))
+    }
+}
+
+/// The SAKs that we know, and which there have been.
+#[derive(Debug, Default)]
+pub(super) struct Saks {
+    known: BTreeMap<KeyId, KnownSak>,
+    newest: Option<KeyId>,
+    last_an: Option<AssociationNumber>,
+    /// An SAK is taken once.
+    used: UsedKeys,
+}
+
+impl Saks {
+    /// Makes this the newest one.
+    pub(super) fn take_up(&mut self, sak: KnownSak) {
+        let ki = sak.key.ki;
+        self.newest = Some(ki);
+        self.last_an = Some(sak.an);
+        self.used.spend(ki);
+        self.known.insert(ki, sak);
+    }
+
+    /// Tells whether the SAK was never taken up.
+    pub(super) fn is_fresh(&self, ki: KeyId) -> bool {
+        self.used.is_fresh(ki)
+    }
+
+    pub(super) fn get(&self, ki: KeyId) -> Option<&KnownSak> {
+        self.known.get(&ki)
+    }
+
+    pub(super) fn get_mut(&mut self, ki: KeyId) -> Option<&mut KnownSak> {
+        self.known.get_mut(&ki)
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut KnownSak> {
+        self.known.values_mut()
+    }
+
+    /// The SAK taken up last.
+    pub(super) fn newest(&self) -> Option<&KnownSak> {
+        self.get(self.newest?)
+    }
+
+    /// The association of the SAK taken up last.
+    pub(super) fn last_an(&self) -> Option<AssociationNumber> {
+        self.last_an
+    }
+
+    /// Forgets all but these and the newest.
+    pub(super) fn retain(&mut self, used: &[KeyId]) {
+        let newest = self.newest;
+        self.known.retain(|ki, _| used.contains(ki) || newest == Some(*ki));
     }
 }
 

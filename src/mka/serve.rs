@@ -80,7 +80,7 @@ impl Kay {
     }
 
     fn is_nearly_exhausted(&self, ki: KeyId) -> bool {
-        let Some(sak) = self.saks.get(&ki) else { return false };
+        let Some(sak) = self.saks.get(ki) else { return false };
         let mark =
             if sak.key.suite.is_xpn() { PENDING_EXHAUSTION_64 } else { PENDING_EXHAUSTION_32 };
         let own = self.progress.next_pn(ki);
@@ -154,13 +154,10 @@ impl Kay {
         sscis: Sscis,
     ) {
         let Some(participant) = self.participants.get(index) else { return };
-        let (ki, own) = (key.ki, participant.actor.mi());
+        let own = participant.actor.mi();
         let sak = KnownSak::new(now, key, an, own, sscis, &participant.peers);
         self.cp.new_sak(sak.slot());
-        self.saks.insert(ki, sak);
-        self.newest = Some(ki);
-        self.last_an = Some(an);
-        self.used.spend(ki);
+        self.saks.take_up(sak);
     }
 
     /// The lowest capability among the live peers that have any.
@@ -215,7 +212,7 @@ impl Kay {
         let others: Vec<_> = peers
             .flat_map(|(_, peer)| peer.uses().map(|(key, _)| key.an).collect::<Vec<_>>())
             .collect();
-        pick_an(self.last_an, &own, &others)
+        pick_an(self.saks.last_an(), &own, &others)
     }
 }
 

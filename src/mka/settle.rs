@@ -155,10 +155,7 @@ impl Kay {
             port_enabled: self.carrier || kept,
             connect,
             elected_self: self.is_server(),
-            cipher: self
-                .newest
-                .and_then(|ki| self.saks.get(&ki))
-                .map(|sak| (sak.key.suite, sak.key.offset)),
+            cipher: self.saks.newest().map(|sak| (sak.key.suite, sak.key.offset)),
             all_receiving: by_all(Peer::receives),
             any_receiving: latest.is_some_and(|ki| live().any(|(_, peer)| peer.receives(ki))),
             server_transmitting: latest.zip(server).is_some_and(|(ki, server)| {
@@ -203,7 +200,7 @@ impl Kay {
             Action::DeleteSas(ki) => {
                 // An SAK can stay known, as the newest one, when its SAs are gone; nobody is to be
                 // received with it any more.
-                if self.saks.get_mut(&ki).is_some_and(|sak| sak.receivers.take().is_some()) {
+                if self.saks.get_mut(ki).is_some_and(|sak| sak.receivers.take().is_some()) {
                     self.command(SecyCommand::RemoveSak(ki));
                 }
             }
@@ -219,7 +216,7 @@ impl Kay {
 
     fn install(&mut self, ki: KeyId) {
         let live: Vec<_> = self.live_scis();
-        let Some(sak) = self.saks.get_mut(&ki) else { return };
+        let Some(sak) = self.saks.get_mut(ki) else { return };
         let receive: Vec<_> =
             live.into_iter().filter_map(|(mi, sci)| sak.member(mi, sci, 1)).collect();
         sak.receivers = Some(receive.iter().map(|member| (member.sci, true)).collect());
@@ -247,7 +244,7 @@ impl Kay {
         if follows || self.retry_at.is_some() {
             return false;
         }
-        if self.used.is_fresh(last) || self.lost_sak == Some(last) {
+        if self.saks.is_fresh(last) || self.lost_sak == Some(last) {
             return false;
         }
         let Some(index) = self.principal else { return false };
@@ -296,7 +293,8 @@ impl Kay {
             .flat_map(|of| of.peers.live())
             .map(|(mi, peer)| (mi, peer.clone()))
             .collect();
-        for (&ki, sak) in &mut self.saks {
+        for sak in self.saks.iter_mut() {
+            let ki = sak.key.ki;
             let Some(mut receivers) = sak.receivers.take() else { continue };
             let xpn = sak.key.suite.is_xpn();
             for (sci, present) in &mut receivers {
@@ -333,8 +331,7 @@ impl Kay {
     fn prune(&mut self) {
         let distributed = self.distribution.as_ref().map(|distribution| distribution.ki);
         let used = self.cp.slots().map(|slot| slot.ki);
-        let used: Vec<_> = used.chain(distributed).chain(self.newest).collect();
-        self.saks.retain(|ki, _| used.contains(ki));
+        self.saks.retain(&used.chain(distributed).collect::<Vec<_>>());
     }
 
     /// The Controlled Port is open while the CP machine has it open, there is a carrier, the SecY has

@@ -47,7 +47,7 @@ impl Kay {
                 #[expect(clippy::cast_possible_truncation, reason = "the low half")]
                 let low = llpn as u32;
                 let key = SakUseKey { ki: slot.ki, an: slot.an, tx, rx, llpn: low };
-                let is_xpn = self.saks.get(&slot.ki).is_some_and(|sak| sak.key.suite.is_xpn());
+                let is_xpn = self.saks.get(slot.ki).is_some_and(|sak| sak.key.suite.is_xpn());
                 let high = (llpn >> 32) as u32;
                 (key, is_xpn, high)
             })
@@ -93,7 +93,7 @@ impl Kay {
                 && taken_up.iter().flatten().any(|(slot, ..)| slot.ki == distribution.ki)
         });
         let Some((distribution, sak)) =
-            on_offer.and_then(|on_offer| Some((on_offer, self.saks.get(&on_offer.ki)?)))
+            on_offer.and_then(|on_offer| Some((on_offer, self.saks.get(on_offer.ki)?)))
         else {
             return (None, None);
         };
