@@ -56,6 +56,11 @@ impl Namespace {
         self.0.change(link).expect("changing an interface");
     }
 
+    /// Gives an interface a MAC address.
+    pub fn set_address(&self, name: &str, address: [u8; 6]) {
+        self.0.set_address(name, address).unwrap();
+    }
+
     /// Takes an interface down.
     pub fn down(&self, name: &str) {
         self.0.change(LinkUnspec::new_with_name(name).down().build()).unwrap();

@@ -1,0 +1,27 @@
+//! One behaviour, three SecYs: the model, the userspace data plane, the kernel's.
+//!
+//! A script is a list of commands and frames. It runs on the pure code of `secy` first, and then on
+//! each data plane that this machine has, in network namespaces on a veth cable. After each step
+//! all must have answered the same, sent the same octets, delivered the same frames, counted the
+//! same and come to the same packet numbers. Where a data plane is known to differ, `differences`
+//! says where, how and why, and it must differ in just that way.
+//!
+//! With `MACSECD_KERNEL_TEST=1` a kernel without MACsec fails the tests; without it they do what
+//! they can. Needs root.
+
+#![cfg(feature = "daemon")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use macsecd::cli::lab;
+
+#[path = "../support/netns.rs"]
+mod netns;
+
+mod compare;
+mod differences;
+mod frame;
+mod model;
+mod plane;
+mod script;
+mod scripts;
+mod secy;

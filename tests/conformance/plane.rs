@@ -1,0 +1,346 @@
+//! A data plane under a script: on a cable, in a network namespace.
+//!
+//! Frames go in and come out through packet sockets: on the far end of the cable, and on the secure
+//! interface. No time is waited for: each step ends when all of its frames are accounted for.
+
+use std::os::fd::AsRawFd;
+
+use macsecd::dataplane::kernel::{self, KernelDataplane, KernelSettings};
+use macsecd::dataplane::{
+    Dataplane, Drops, Offload, Snapshot, UserspaceDataplane, UserspaceSettings,
+};
+use macsecd::ident::CipherSuite;
+use macsecd::secy::{Counters, SecyCommand, SecyError, SecySettings, Validate};
+use macsecd::sys::PacketSocket;
+use nix::errno::Errno;
+use nix::sys::socket::{LinkAddr, recvfrom};
+
+use crate::frame::{ETHERTYPE_EAPOL, ETHERTYPE_MACSEC, ethertype, marker};
+use crate::netns::{Namespace, eventually};
+use crate::secy::{Counts, Frame, IN_PORT_CLOSED, OWN, Secy, State, Traffic, Who};
+
+/// The interface that carries protected frames; its peer has the same name.
+pub(crate) const PARENT: &str = "eth0";
+/// The interface that carries the traffic to protect.
+pub(crate) const SECURE: &str = "macsec0";
+/// Set where the kernel's MACsec must be there.
+const KERNEL_WANTED: &str = "MACSECD_KERNEL_TEST";
+
+/// The data planes that this machine has.
+pub(crate) fn subjects() -> Vec<Who> {
+    let mut subjects = vec![Who::Userspace];
+    if kernel_is_there() {
+        subjects.push(Who::Kernel);
+    }
+    subjects
+}
+
+/// Tells whether the kernel has MACsec.
+///
+/// Panics where it has not and was to have it.
+pub(crate) fn kernel_is_there() -> bool {
+    let wanted = std::env::var(KERNEL_WANTED).is_ok_and(|value| value == "1");
+    match kernel::available() {
+        Ok(()) => true,
+        Err(error) if wanted => panic!("{KERNEL_WANTED} is set: {error}"),
+        Err(_) => false,
+    }
+}
+
+/// One data plane and its cable.
+pub(crate) struct Plane {
+    plane: Dataplane,
+    near: Namespace,
+    /// Held, so that the other end of the cable stays.
+    _far: Namespace,
+    settings: SecySettings,
+    open: bool,
+    /// Sends to the parent from the far end.
+    injector: PacketSocket,
+    cable: Watcher,
+    parent: Watcher,
+    secure: Secure,
+    /// Frames that userspace is to account for.
+    sent: u64,
+    injected: u64,
+}
+
+/// The sockets on the secure interface.
+struct Secure {
+    index: u32,
+    sender: PacketSocket,
+    watcher: Watcher,
+}
+
+impl Secure {
+    fn open(namespace: &Namespace) -> Self {
+        let index = namespace.index(SECURE);
+        let sender = namespace.run(|| PacketSocket::sender(index).unwrap());
+        Self { index, sender, watcher: Watcher::new(namespace, SECURE) }
+    }
+}
+
+/// Sees the frames that come out of an interface.
+pub(crate) struct Watcher(PacketSocket);
+
+/// PACKET_OUTGOING of linux/if_packet.h: a frame that this system sends.
+const OUTGOING: u8 = 4;
+
+impl Watcher {
+    pub(crate) fn new(namespace: &Namespace, interface: &str) -> Self {
+        let index = namespace.index(interface);
+        Self(namespace.run(|| PacketSocket::observer(index).unwrap()))
+    }
+
+    /// The frames received since the last time, none missed.
+    pub(crate) fn frames(&self) -> Vec<Frame> {
+        let (mut frames, mut buffer) = (Vec::new(), vec![0; 4096]);
+        loop {
+            match recvfrom::<LinkAddr>(self.0.as_raw_fd(), &mut buffer) {
+                Ok((len, from)) if from.is_none_or(|from| from.pkttype() != OUTGOING) => {
+                    frames.push(buffer[..len].to_vec());
+                }
+                Ok(_) => {}
+                Err(Errno::EAGAIN) => break,
+                // Told once when the interface goes down or away.
+                Err(Errno::ENETDOWN) => {}
+                Err(error) => panic!("watching an interface: {error}"),
+            }
+        }
+        assert_eq!(self.0.statistics().unwrap().dropped, 0, "frames were missed");
+        frames
+    }
+}
+
+impl Plane {
+    pub(crate) fn start(who: Who, settings: SecySettings) -> Self {
+        let (near, far) = (Namespace::new(), Namespace::new());
+        near.cable(PARENT, &far, PARENT);
+        Self::start_in(who, settings, near, far)
+    }
+
+    /// Starts one on the near end of a cable.
+    pub(crate) fn start_in(
+        who: Who,
+        settings: SecySettings,
+        near: Namespace,
+        far: Namespace,
+    ) -> Self {
+        near.set_address(PARENT, OWN.sci.address().0);
+        let index = near.index(PARENT);
+        let plane = near.run(|| match who {
+            Who::Model => panic!("the model has no cable"),
+            Who::Userspace => userspace(index, settings),
+            Who::Kernel => kernel(index, settings),
+        });
+        let injector = {
+            let index = far.index(PARENT);
+            far.run(|| PacketSocket::sender(index).unwrap())
+        };
+        let cable = Watcher::new(&far, PARENT);
+        let parent = Watcher::new(&near, PARENT);
+        let secure = Secure::open(&near);
+        let (sent, injected, open) = (0, 0, false);
+        Self {
+            plane,
+            near,
+            _far: far,
+            settings,
+            open,
+            injector,
+            cable,
+            parent,
+            secure,
+            sent,
+            injected,
+        }
+    }
+
+    fn is_kernel(&self) -> bool {
+        matches!(self.plane, Dataplane::Kernel(_))
+    }
+
+    /// What the data plane says of itself now.
+    pub(crate) fn snapshot(&mut self) -> Snapshot {
+        self.plane.refresh();
+        self.plane.snapshot()
+    }
+
+    /// Tells the data plane, from where it belongs.
+    fn tell(&mut self, command: &SecyCommand) -> Result<(), SecyError> {
+        let plane = &mut self.plane;
+        self.near.run(|| plane.apply(command))
+    }
+
+    /// Returns when all frames so far have been dealt with.
+    fn settle(&mut self) {
+        if self.is_kernel() {
+            self.settle_kernel();
+        } else {
+            self.settle_userspace();
+        }
+    }
+
+    /// The kernel takes frames in order. It leaves those that are the KaY's on the parent and
+    /// counts them nowhere: once one is seen there, all before it are through, and once another
+    /// is, all that came of them.
+    fn settle_kernel(&mut self) {
+        for _ in 0..2 {
+            self.injector.send(&marker()).unwrap();
+            eventually("a frame passes the kernel", || self.parent.frames().contains(&marker()));
+        }
+    }
+
+    /// Every frame is counted, but some batch may still be on its way out. A table that both
+    /// threads have taken up shows that it is through.
+    fn settle_userspace(&mut self) {
+        let mut counted = (0, 0);
+        eventually("userspace counts every frame once", || {
+            let snapshot = self.plane.snapshot();
+            counted = accounted(&snapshot.counters, &snapshot.drops);
+            counted >= (self.sent, self.injected)
+        });
+        assert_eq!(counted, (self.sent, self.injected), "some frame was counted twice");
+        for _ in 0..2 {
+            self.tell(&SecyCommand::Configure(self.settings)).unwrap();
+        }
+    }
+
+    fn traffic(&mut self) -> Traffic {
+        let mut wire = self.cable.frames();
+        // A marker on its way back would be news.
+        wire.retain(|frame| !frame.is_empty());
+        Traffic { wire, delivered: self.secure.watcher.frames() }
+    }
+
+    /// Tells whether userspace opens a socket that takes the frame.
+    fn is_taken(&self, frame: &[u8]) -> bool {
+        match ethertype(frame) {
+            ETHERTYPE_MACSEC => true,
+            ETHERTYPE_EAPOL => false,
+            _ => self.settings.validate != Validate::Strict,
+        }
+    }
+}
+
+fn userspace(parent_index: u32, settings: SecySettings) -> Dataplane {
+    let settings = UserspaceSettings {
+        parent: PARENT.to_owned(),
+        parent_index,
+        parent_mtu: 1500,
+        name: SECURE.to_owned(),
+        sci: OWN.sci,
+        settings,
+    };
+    Dataplane::Userspace(Box::new(UserspaceDataplane::start(settings).unwrap()))
+}
+
+fn kernel(parent_index: u32, settings: SecySettings) -> Dataplane {
+    let settings = KernelSettings {
+        parent: PARENT.to_owned(),
+        parent_index,
+        name: SECURE.to_owned(),
+        sci: OWN.sci,
+        suites: vec![CipherSuite::GcmAes128],
+        settings,
+        offload: Offload::Off,
+    };
+    Dataplane::Kernel(Box::new(KernelDataplane::start(settings).unwrap()))
+}
+
+/// How many frames to send and how many received are accounted for. Each is counted once.
+fn accounted(counters: &Counters, drops: &Drops) -> (u64, u64) {
+    let of = |direction: &str| {
+        let packets = counters.iter().filter(|(name, _)| name.starts_with(direction));
+        packets.map(|(_, count)| count).sum::<u64>()
+    };
+    let Drops {
+        out_port_closed,
+        out_not_whole,
+        out_congested: _,
+        out_refused: _,
+        in_port_closed,
+        in_too_long,
+        in_undelivered: _,
+    } = *drops;
+    let sent = of("out_pkts") + out_port_closed + out_not_whole;
+    (sent, of("in_pkts") + in_port_closed + in_too_long)
+}
+
+impl Secy for Plane {
+    fn who(&self) -> Who {
+        if self.is_kernel() { Who::Kernel } else { Who::Userspace }
+    }
+
+    fn apply(&mut self, command: &SecyCommand) -> Result<(), SecyError> {
+        self.tell(command)?;
+        match command {
+            SecyCommand::Configure(settings) => self.settings = *settings,
+            SecyCommand::SetControlledPort(open) => {
+                self.open = *open;
+                let near = &self.near;
+                eventually("the secure interface follows", || near.is_running(SECURE) == *open);
+            }
+            // A kernel that cannot change the suite makes another interface.
+            SecyCommand::InstallSak(_) if self.near.index(SECURE) != self.secure.index => {
+                if self.open {
+                    eventually("it carries frames", || self.near.is_running(SECURE));
+                }
+                self.secure = Secure::open(&self.near);
+            }
+            SecyCommand::InstallSak(_)
+            | SecyCommand::AddReceiver { .. }
+            | SecyCommand::RemoveReceiver(_)
+            | SecyCommand::EnableTx(_)
+            | SecyCommand::RemoveSak(_)
+            | SecyCommand::RaiseLowestPn { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, frames: &[Frame]) -> Traffic {
+        for frame in frames {
+            match self.secure.sender.send(frame) {
+                Ok(()) => {}
+                // A tap without a carrier.
+                Err(_) if !self.open => continue,
+                Err(error) => panic!("sending {} octets: {error}", frame.len()),
+            }
+            self.sent += 1;
+        }
+        self.settle();
+        self.traffic()
+    }
+
+    fn inject(&mut self, frames: &[Frame]) -> Traffic {
+        for frame in frames {
+            self.injector.send(frame).unwrap();
+            self.injected += u64::from(self.is_taken(frame));
+        }
+        self.settle();
+        self.traffic()
+    }
+
+    fn counts(&mut self) -> Counts {
+        let snapshot = self.snapshot();
+        let dropped = snapshot.drops.in_port_closed;
+        snapshot.counters.iter().chain([(IN_PORT_CLOSED, dropped)]).collect()
+    }
+
+    fn state(&mut self) -> State {
+        let snapshot = self.plane.snapshot();
+        State { tx: snapshot.tx, rx: snapshot.rx }
+    }
+
+    fn finish(&mut self) {
+        let snapshot = self.snapshot();
+        assert!(snapshot.alive);
+        assert_eq!(self.plane.take_lost(), []);
+        let Drops { out_port_closed, in_port_closed, .. } = snapshot.drops;
+        let expected = Drops { out_port_closed, in_port_closed, ..Drops::default() };
+        assert_eq!(snapshot.drops, expected);
+        if let Some(kernel) = snapshot.kernel {
+            assert_eq!((kernel.interference, kernel.last_interference), (0, None));
+        }
+    }
+}

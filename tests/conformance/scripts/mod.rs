@@ -1,0 +1,3 @@
+//! The scripts, by what they are about.
+
+mod keys;
