@@ -10,15 +10,15 @@ use super::discard::Discards;
 use super::io::{Input, Output};
 use super::participant::Participant;
 use super::policy::Policy;
+use super::progress::Progress;
 use super::sak::{Distribution, Saks};
 use super::status::{
     Distributing, Evidence, KeyServer, ParticipantStatus, PeerStatus, PortState, SakStatus, Status,
 };
-use super::timers::{HELLO, LIFE};
+use super::timers::LIFE;
 use crate::crypto::{Entropy, NoEntropy};
 use crate::ident::{KeyId, Sci};
 use crate::keyring::KeyRing;
-use crate::secy::TxProgress;
 use crate::time::Time;
 
 /// Runs MKA on one port.
@@ -69,35 +69,6 @@ pub struct Kay {
 pub(super) struct Decided {
     pub(super) by: Sci,
     pub(super) secure: bool,
-}
-
-/// How far the packet numbers of the SAs have come, now and one Hello Time ago.
-#[derive(Debug, Default)]
-pub(super) struct Progress(VecDeque<(Time, TxProgress)>);
-
-impl Progress {
-    /// More samples than this within one Hello Time are not needed.
-    const SAMPLES_MAX: usize = 16;
-
-    fn note(&mut self, now: Time, progress: TxProgress) {
-        while self.0.len() >= Self::SAMPLES_MAX {
-            self.0.pop_front();
-        }
-        self.0.push_back((now, progress));
-    }
-
-    /// The next packet number of a key's transmit SA as last heard.
-    pub(super) fn next_pn(&self, ki: KeyId) -> Option<u64> {
-        self.0.iter().rev().find(|(_, of)| of.ki == ki).map(|(_, of)| of.next_pn.0)
-    }
-
-    /// The lowest packet number that may still be on its way (802.1X-2020 9.10, LLPN): what was
-    /// last sent one Hello Time ago, 1 at least.
-    pub(super) fn llpn(&self, now: Time, ki: KeyId) -> u64 {
-        let mut known = self.0.iter().rev().filter(|(_, of)| of.ki == ki);
-        let old = known.find(|(at, _)| now.since(*at) >= HELLO);
-        old.map_or(1, |(_, of)| of.next_pn.0.saturating_sub(1).max(1))
-    }
 }
 
 /// Why a rekey was not begun.

@@ -1,10 +1,12 @@
-//! When the data plane fails an SAK: it refuses it, or has it no longer.
+//! When we are without an SAK that we should have: the data plane has refused it or has it no longer,
+//! we have lost track of it, or the key server owes it.
 //!
 //! What was lost is never put back: its packet numbers would begin again. Another SAK is the only
 //! way on. As key server we make one; as another member we take a new MI, which has the server make
 //! one (802.1X-2020 9.4.2, 9.8).
 
-use super::kay::{Kay, RETRY};
+use super::kay::{KEYLESS_MAX, Kay, RETRY};
+use super::peers::Peer;
 use super::timers::LIFE;
 use crate::ident::KeyId;
 use crate::time::Time;
@@ -51,6 +53,53 @@ impl Kay {
         true
     }
 
+    /// A key server hands an SAK out until we have said that we receive with it. Where we have lost
+    /// that SAK since, because we lost the server and it did not lose us, or have gone on from it to
+    /// one of another CA that came too late, it could not be taken a second time. A new MI has the
+    /// server make another. Tells whether one was taken.
+    pub(super) fn replace_lost_sak(&mut self, now: Time) -> bool {
+        let Some(server) = self.elected().and_then(|elected| elected.mi) else { return false };
+        let uses = self.principal().and_then(|principal| principal.peers.get(server)).into_iter();
+        let theirs = uses.flat_map(Peer::uses).map(|(key, _)| key.ki);
+        let Some(last) = theirs.filter(|ki| ki.server == server).max() else { return false };
+        let newest = self.cp.newest().map(|slot| slot.ki);
+        let follows = newest.is_some_and(|ki| ki.server == server && ki >= last);
+        if follows || self.retry_at.is_some() {
+            return false;
+        }
+        if self.saks.is_fresh(last) || self.lost_sak == Some(last) {
+            return false;
+        }
+        let Some(index) = self.principal else { return false };
+        let Some(principal) = self.participants.get_mut(index) else { return false };
+        let renewed = principal.renew(now, self.entropy.as_mut());
+        if renewed {
+            // The server may speak of it until it has made the next.
+            self.lost_sak = Some(last);
+        }
+        renewed
+    }
+
+    /// Where a peer is key server and offers no SAK, because it has forgotten that one is due, a new
+    /// MI makes us a new member to it, which is a reason that it cannot forget. An SAK that it
+    /// offers and we refuse is no reason for this: the next would be no better. Tells whether a new
+    /// MI was taken.
+    pub(super) fn remind_server(&mut self, now: Time) -> bool {
+        let server = self.elected().is_some_and(|elected| !elected.is_own());
+        let refused = self.refuses(now);
+        if !server || refused || !self.is_keyless() {
+            self.keyless_since = None;
+            return false;
+        }
+        let since = *self.keyless_since.get_or_insert(now);
+        if now.since(since) < KEYLESS_MAX {
+            return false;
+        }
+        self.keyless_since = Some(now);
+        let principal = self.principal.and_then(|index| self.participants.get_mut(index));
+        principal.is_some_and(|principal| principal.renew(now, self.entropy.as_mut()))
+    }
+
     /// Takes a new MI; tells whether there was randomness for one.
     fn ask_anew(&mut self, now: Time) -> bool {
         let Some(index) = self.principal else { return false };
@@ -94,7 +143,7 @@ impl Kay {
     }
 
     /// Tells whether an SAK is due to us and nothing is heard of it.
-    pub(super) fn is_keyless(&self) -> bool {
+    fn is_keyless(&self) -> bool {
         self.cp.is_stranded() || (self.decided.is_none() && self.cp.slots().next().is_none())
     }
 }

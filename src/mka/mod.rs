@@ -30,6 +30,7 @@ mod pace;
 mod participant;
 mod peers;
 mod policy;
+mod progress;
 mod receive;
 #[cfg(test)]
 mod refusal_tests;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::cp::{Action, Conditions, Connect};
 use super::election::Candidate;
-use super::kay::{Decided, KEYLESS_MAX, Kay};
+use super::kay::{Decided, Kay};
 use super::participant::Participant;
 use super::peers::Peer;
 use super::status::PortState;
@@ -115,7 +115,7 @@ impl Kay {
     }
 
     /// Tells whether the key server has just offered what cannot be taken.
-    fn refuses(&self, now: Time) -> bool {
+    pub(super) fn refuses(&self, now: Time) -> bool {
         let evidence = &self.evidence;
         let refusals = [
             evidence.suite_refused.map(|(_, at)| at),
@@ -228,53 +228,6 @@ impl Kay {
     fn live_scis(&self) -> Vec<(MemberId, Sci)> {
         let principal = self.principal().into_iter();
         principal.flat_map(|of| of.peers.live()).map(|(mi, peer)| (mi, peer.sci)).collect()
-    }
-
-    /// A key server hands an SAK out until we have said that we receive with it. Where we have lost
-    /// that SAK since, because we lost the server and it did not lose us, or have gone on from it to
-    /// one of another CA that came too late, it could not be taken a second time. A new MI has the
-    /// server make another. Tells whether one was taken.
-    fn replace_lost_sak(&mut self, now: Time) -> bool {
-        let Some(server) = self.elected().and_then(|elected| elected.mi) else { return false };
-        let uses = self.principal().and_then(|principal| principal.peers.get(server)).into_iter();
-        let theirs = uses.flat_map(Peer::uses).map(|(key, _)| key.ki);
-        let Some(last) = theirs.filter(|ki| ki.server == server).max() else { return false };
-        let newest = self.cp.newest().map(|slot| slot.ki);
-        let follows = newest.is_some_and(|ki| ki.server == server && ki >= last);
-        if follows || self.retry_at.is_some() {
-            return false;
-        }
-        if self.saks.is_fresh(last) || self.lost_sak == Some(last) {
-            return false;
-        }
-        let Some(index) = self.principal else { return false };
-        let Some(principal) = self.participants.get_mut(index) else { return false };
-        let renewed = principal.renew(now, self.entropy.as_mut());
-        if renewed {
-            // The server may speak of it until it has made the next.
-            self.lost_sak = Some(last);
-        }
-        renewed
-    }
-
-    /// Where a peer is key server and offers no SAK, because it has forgotten that one is due, a new
-    /// MI makes us a new member to it, which is a reason that it cannot forget. An SAK that it
-    /// offers and we refuse is no reason for this: the next would be no better. Tells whether a new
-    /// MI was taken.
-    fn remind_server(&mut self, now: Time) -> bool {
-        let server = self.elected().is_some_and(|elected| !elected.is_own());
-        let refused = self.refuses(now);
-        if !server || refused || !self.is_keyless() {
-            self.keyless_since = None;
-            return false;
-        }
-        let since = *self.keyless_since.get_or_insert(now);
-        if now.since(since) < KEYLESS_MAX {
-            return false;
-        }
-        self.keyless_since = Some(now);
-        let principal = self.principal.and_then(|index| self.participants.get_mut(index));
-        principal.is_some_and(|principal| principal.renew(now, self.entropy.as_mut()))
     }
 
     /// Has the SecY receive whoever joined after an SAK was installed, and forget whoever left.
