@@ -11,13 +11,14 @@
 mod alarm;
 mod entropy;
 mod handle;
+mod plane;
 mod session;
 
 use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 use tracing::{debug, error, info};
@@ -26,7 +27,8 @@ pub use handle::{PortGone, PortHandle, RekeyError, Running, Stage, View};
 
 use self::alarm::{Alarm, now};
 use self::handle::{REQUESTS_MAX, Request};
-use self::session::{Highlights, Opening, Parts, Session};
+use self::plane::Report;
+use self::session::{Arrival, Highlights, Opening, Parts, Session};
 use super::Link;
 use crate::dataplane::{Choice, Offload};
 use crate::ident::MacAddress;
@@ -79,6 +81,8 @@ impl LinkInfo {
 
 /// How long to wait before socket and data plane are tried again.
 const RETRY: Duration = Duration::from_secs(2);
+/// How long whoever asks waits for the data plane's next look. After that they get the last one.
+const VIEW_WAIT: Duration = Duration::from_millis(200);
 
 /// Starts a port. It stops when it is told to, or when its last handle is gone.
 ///
@@ -101,6 +105,8 @@ pub fn spawn(
         state,
         obstacle: None,
         shown: Highlights::default(),
+        viewers: Vec::new(),
+        viewers_until: None,
     };
     (PortHandle::new(requests, changed), tokio::spawn(port.run()))
 }
@@ -118,6 +124,9 @@ struct Port {
     obstacle: Option<(Time, String)>,
     /// What the watchers were last woken for.
     shown: Highlights,
+    /// Who waits to see the port as it is after the data plane's next look, and until when.
+    viewers: Vec<oneshot::Sender<View>>,
+    viewers_until: Option<Time>,
 }
 
 enum State {
@@ -148,6 +157,7 @@ enum Event {
     Link,
     Opened(Result<Parts, String>),
     Frames,
+    Report(Option<Report>),
     Request(Request),
     Stop {
         delete: bool,
@@ -168,7 +178,8 @@ impl Port {
                 Event::Link => self.retry_now(),
                 Event::Opened(result) => self.opened(result),
                 Event::Frames => self.receive().await,
-                Event::Request(request) => self.serve(request).await,
+                Event::Report(report) => self.reported(report),
+                Event::Request(request) => self.serve(request),
                 Event::Stop { delete } => break delete || self.setup.delete_on_stop,
             }
         };
@@ -183,6 +194,7 @@ impl Port {
             State::Waiting { retry_at } => Some(*retry_at),
             State::Running(session) => Some(session.due()),
         };
+        let due = due.into_iter().chain(self.viewers_until).min();
         if let Some(alarm) = &mut self.alarm
             && let Err(error) = alarm.set(due)
         {
@@ -201,11 +213,10 @@ impl Port {
         };
         let arrival = async {
             match state {
-                State::Running(session) => {
-                    // What is wrong with the socket shows when it is read.
-                    drop(session.readiness().readable().await);
-                    Event::Frames
-                }
+                State::Running(session) => match session.arrival().await {
+                    Arrival::Frames => Event::Frames,
+                    Arrival::Report(report) => Event::Report(report),
+                },
                 State::Opening(opening) => Event::Opened(opening.done().await),
                 State::Fresh | State::Missing { .. } | State::Waiting { .. } => {
                     std::future::pending().await
@@ -249,7 +260,7 @@ impl Port {
         let link = *self.link.borrow_and_update();
         if let Some(session) = self.state.session() {
             match link {
-                Some(link) if session.stands_on(&link) => return session.follow(link).await,
+                Some(link) if session.stands_on(&link) => return session.follow(link),
                 Some(link) => info!(
                     iface = %self.setup.interface, index = link.index, mac = %link.address,
                     "another interface has the name now: starting afresh"
@@ -296,8 +307,11 @@ impl Port {
 
     /// Does what is due, before anything that has arrived.
     async fn catch_up(&mut self) {
+        if self.viewers_until.is_some_and(|until| until <= now()) {
+            self.show();
+        }
         let Some(session) = self.state.session() else { return };
-        session.tend().await;
+        session.tend();
         if let Some(fault) = session.fault() {
             self.close(false).await;
             self.block(fault.to_owned());
@@ -322,25 +336,49 @@ impl Port {
         tokio::task::yield_now().await;
     }
 
-    async fn serve(&mut self, request: Request) {
+    /// Takes in what the data plane says.
+    fn reported(&mut self, report: Option<Report>) {
+        let looked = report.as_ref().is_none_or(Report::is_look);
+        if let Some(session) = self.state.session() {
+            session.reported(report);
+        }
+        if looked {
+            self.show();
+        }
+    }
+
+    /// Answers those who wait to see the port.
+    fn show(&mut self) {
+        self.viewers_until = None;
+        for viewer in mem::take(&mut self.viewers) {
+            let _ = viewer.send(self.view());
+        }
+    }
+
+    fn serve(&mut self, request: Request) {
         // Whoever asked may have gone; then the answer is for nobody.
         match request {
             Request::View(answer) => {
-                let _ = answer.send(self.view().await);
+                self.viewers.push(answer);
+                if self.state.session().is_some_and(Session::look) {
+                    self.viewers_until.get_or_insert_with(|| now().after(VIEW_WAIT));
+                } else {
+                    self.show();
+                }
             }
             Request::Ping(answer) => {
                 let _ = answer.send(());
             }
             Request::Rekey(answer) => {
                 let result = match self.state.session() {
-                    Some(session) => session.rekey().await,
+                    Some(session) => session.rekey(),
                     None => Err(RekeyRefused::NotSecured),
                 };
                 let _ = answer.send(result);
             }
             Request::SetKeys(keys, answer) => {
                 let result = match self.state.session() {
-                    Some(session) => session.set_keys(&keys).await,
+                    Some(session) => session.set_keys(&keys),
                     None => Ok(()),
                 };
                 if result.is_ok() {
@@ -352,10 +390,10 @@ impl Port {
         }
     }
 
-    async fn view(&mut self) -> View {
-        let stage = match (&mut self.state, &self.obstacle) {
+    fn view(&self) -> View {
+        let stage = match (&self.state, &self.obstacle) {
             (State::Missing { since }, _) => Stage::Missing { since: *since },
-            (State::Running(session), _) => Stage::Running(Box::new(session.view().await)),
+            (State::Running(session), _) => Stage::Running(Box::new(session.view())),
             (State::Fresh | State::Waiting { .. } | State::Opening(_), Some((since, reason))) => {
                 Stage::Blocked { since: *since, reason: reason.clone() }
             }

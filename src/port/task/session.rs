@@ -2,7 +2,7 @@
 
 use std::io::{self, IoSliceMut};
 use std::mem;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -10,9 +10,10 @@ use tracing::{debug, info, warn};
 
 use super::alarm::now;
 use super::entropy::SystemEntropy;
+use super::plane::{Done, Job, Plane, Report};
 use super::{LinkInfo, PortSetup, Running};
 use crate::crypto::NoEntropy;
-use crate::dataplane::{Dataplane, DataplaneSettings, Snapshot};
+use crate::dataplane::{Dataplane, DataplaneSettings, Kind};
 use crate::ident::{AssociationNumber, CipherSuite, Ckn, KeyId, MacAddress, MemberId, Sci};
 use crate::keyring::KeyRing;
 use crate::mka::{Discards, KeyServer, Policy, PortState, RekeyRefused, Status};
@@ -46,13 +47,14 @@ pub(super) struct Session {
     driver: Driver,
     socket: PacketSocket,
     readiness: Readiness,
-    /// Locked for no longer than the one thing takes that is done with it.
-    dataplane: Arc<Mutex<Dataplane>>,
+    plane: Plane,
     /// Why it is of the kind that it is.
     reason: String,
     buffers: Vec<[u8; FRAME_MAX]>,
     round_at: Time,
     log_at: Time,
+    /// The parent's MTU that the data plane has still to follow.
+    mtu_due: Option<u32>,
     /// There are outputs left for the next turn.
     backlog: bool,
     /// What has broken for good.
@@ -61,6 +63,14 @@ pub(super) struct Session {
     logged: Discards,
     /// Frames of ours that the interface did not take since the last round, and why the last one.
     unsent: (u64, Option<io::Error>),
+}
+
+/// What a session waits for, its own time aside.
+#[derive(Debug)]
+pub(super) enum Arrival {
+    /// The data plane says how something went; `None` where it has broken.
+    Report(Option<Report>),
+    Frames,
 }
 
 /// What watchers are woken for.
@@ -126,16 +136,8 @@ impl Opening {
     /// Takes down what has been built up so far.
     pub(super) async fn close(mut self, delete: bool) {
         if let Ok(parts) = self.done().await {
-            take_down(parts.dataplane, delete).await;
+            Plane::new(parts.dataplane).close(delete).await;
         }
-    }
-}
-
-/// Ends a data plane. Its threads have ended, or the kernel has no key left, when this returns.
-async fn take_down(dataplane: Dataplane, delete: bool) {
-    // Waiting for either would hold up all ports.
-    if let Err(error) = spawn_blocking(move || dataplane.close(delete)).await {
-        warn!(%error, "a data plane did not end well");
     }
 }
 
@@ -155,11 +157,12 @@ impl Session {
             driver,
             socket,
             readiness,
-            dataplane: Arc::new(Mutex::new(dataplane)),
+            plane: Plane::new(dataplane),
             reason,
             buffers: vec![[0; FRAME_MAX]; BATCH],
             round_at: now().after(ROUND),
             log_at: now().after(LOG),
+            mtu_due: None,
             backlog: false,
             fault: None,
             logged: Discards::default(),
@@ -192,15 +195,18 @@ impl Session {
     }
 
     /// Does what is due.
-    pub(super) async fn tend(&mut self) {
+    pub(super) fn tend(&mut self) {
         let time = now();
         if time < self.due() {
             return;
         }
-        self.step(PortInput::Timeout).await;
+        self.step(PortInput::Timeout);
         if self.round_at <= time {
             self.round_at = time.after(ROUND);
-            self.look_round().await;
+            if let Some(mtu) = self.mtu_due {
+                self.plane.ask(Job::Mtu(mtu));
+            }
+            self.plane.ask_to_look();
         }
         if self.log_at <= time {
             self.log_at = time.after(LOG);
@@ -209,28 +215,24 @@ impl Session {
     }
 
     /// Follows a change of the interface.
-    pub(super) async fn follow(&mut self, link: LinkInfo) {
+    pub(super) fn follow(&mut self, link: LinkInfo) {
         let before = mem::replace(&mut self.link, link);
         if link.mtu != before.mtu {
-            match self.have_done(move |plane| plane.set_parent_mtu(link.mtu)).await {
-                Ok(()) => info!(iface = %self.interface, mtu = link.mtu, "the MTU has changed"),
-                Err(error) => {
-                    warn!(iface = %self.interface, mtu = link.mtu, %error, "the MTU has not been followed");
-                }
-            }
+            self.mtu_due = Some(link.mtu);
+            self.plane.ask(Job::Mtu(link.mtu));
         }
         if link.link() != self.driver.link() {
-            self.step(PortInput::Link(link.link())).await;
+            self.step(PortInput::Link(link.link()));
         }
     }
 
     /// Gives the driver an input and carries out what follows.
-    async fn step(&mut self, input: PortInput<'_>) {
+    fn step(&mut self, input: PortInput<'_>) {
         self.driver.handle(now(), input);
-        self.carry_out().await;
+        self.carry_out();
     }
 
-    async fn carry_out(&mut self) {
+    fn carry_out(&mut self) {
         for _ in 0..OUTPUTS_MAX {
             let Some(output) = self.driver.poll_output() else {
                 self.backlog = false;
@@ -238,17 +240,9 @@ impl Session {
             };
             match output {
                 PortOutput::Transmit(frame) => self.transmit(&frame),
-                PortOutput::Secy { id, command } => {
-                    let result = self.have_done(move |plane| plane.apply(&command)).await;
-                    if let Err(error) = &result {
-                        warn!(iface = %self.interface, %error, "the data plane refuses a command");
-                    }
-                    self.driver.handle(now(), PortInput::Secy { id, result });
-                    self.report_lost();
-                }
+                PortOutput::Secy { id, command } => self.plane.ask(Job::Command { id, command }),
                 PortOutput::PollSecy => {
-                    self.refresh().await;
-                    if let Some(progress) = self.snapshot().tx {
+                    if let Some(progress) = self.plane.snapshot().tx {
                         self.driver.handle(now(), PortInput::TxProgress(progress));
                     }
                 }
@@ -257,19 +251,52 @@ impl Session {
         self.backlog = true;
     }
 
-    /// Has the data plane do something. It may have to wait for its threads, and what else goes on in
-    /// this process must not wait with it.
-    async fn have_done(
-        &mut self,
-        work: impl FnOnce(&mut Dataplane) -> Result<(), SecyError> + Send + 'static,
-    ) -> Result<(), SecyError> {
-        let dataplane = Arc::clone(&self.dataplane);
-        let done = spawn_blocking(move || work(&mut lock(&dataplane))).await;
-        done.unwrap_or_else(|error| Err(SecyError::Refused(error.to_string())))
+    /// Takes in what the data plane says of something that it was told.
+    pub(super) fn reported(&mut self, report: Option<Report>) {
+        let Some(Report { done, lost }) = report else {
+            self.fault = Some("the data plane has failed");
+            return;
+        };
+        match done {
+            Done::Command { id, result } => {
+                if let Err(error) = &result {
+                    warn!(iface = %self.interface, %error, "the data plane refuses a command");
+                }
+                self.step(PortInput::Secy { id, result });
+            }
+            Done::Mtu { mtu, result } => self.mtu_followed(mtu, result.err()),
+            Done::Look => self.judge(),
+        }
+        for ki in lost {
+            warn!(iface = %self.interface, key_number = ki.number.0, "the data plane has lost a key");
+            self.step(PortInput::SakLost(ki));
+        }
     }
 
-    fn snapshot(&self) -> Snapshot {
-        lock(&self.dataplane).snapshot()
+    fn mtu_followed(&mut self, mtu: u32, error: Option<SecyError>) {
+        match error {
+            None => {
+                info!(iface = %self.interface, mtu, "the MTU has changed");
+                self.mtu_due = self.mtu_due.filter(|due| *due != mtu);
+            }
+            Some(error) => {
+                debug!(iface = %self.interface, mtu, %error, "the MTU has not been followed yet");
+            }
+        }
+    }
+
+    /// Looks whether the data plane is well.
+    fn judge(&mut self) {
+        let snapshot = self.plane.snapshot();
+        if snapshot.alive && self.plane.is_well() {
+            return;
+        }
+        self.fault = Some(match snapshot.secure_interface {
+            LinkState::Gone => "the secure interface was deleted",
+            LinkState::Running | LinkState::NoCarrier | LinkState::Down => {
+                "the data plane has failed"
+            }
+        });
     }
 
     /// Sends a frame, or counts it: the protocol repeats what it says.
@@ -280,9 +307,16 @@ impl Session {
         }
     }
 
-    /// Tells when frames have arrived.
-    pub(super) const fn readiness(&self) -> &Readiness {
-        &self.readiness
+    /// Waits until the data plane has done something or frames have arrived. Dropping this future
+    /// loses nothing.
+    pub(super) async fn arrival(&mut self) -> Arrival {
+        let Self { plane, readiness, .. } = self;
+        tokio::select! {
+            biased;
+            report = plane.done() => Arrival::Report(report),
+            // What is wrong with the socket shows when it is read.
+            _ = readiness.readable() => Arrival::Frames,
+        }
     }
 
     /// Takes in the frames that are there, up to [`BATCHES`] times [`BATCH`].
@@ -307,38 +341,42 @@ impl Session {
         let lengths = read(&self.socket, &self.readiness, buffers).await?;
         for (buffer, &length) in buffers.iter().zip(&lengths) {
             let frame = buffer.get(..length).unwrap_or(buffer);
-            self.step(PortInput::Frame(frame)).await;
+            self.step(PortInput::Frame(frame));
         }
         Ok(lengths.len())
     }
 
     /// Asks for a fresh SAK.
-    pub(super) async fn rekey(&mut self) -> Result<(), RekeyRefused> {
+    pub(super) fn rekey(&mut self) -> Result<(), RekeyRefused> {
         let result = self.driver.rekey(now());
-        self.carry_out().await;
+        self.carry_out();
         result
     }
 
     /// Replaces the keys.
-    pub(super) async fn set_keys(&mut self, keys: &Arc<KeyRing>) -> Result<(), NoEntropy> {
+    pub(super) fn set_keys(&mut self, keys: &Arc<KeyRing>) -> Result<(), NoEntropy> {
         let result = self.driver.set_keys(now(), keys);
-        self.carry_out().await;
+        self.carry_out();
         result
     }
 
+    /// Has the data plane look, where what it shows is of its last look; tells whether it does.
+    pub(super) fn look(&mut self) -> bool {
+        let looks = self.plane.kind() == Kind::Kernel;
+        if looks {
+            self.plane.ask_to_look();
+        }
+        looks
+    }
+
     /// Shows everything.
-    pub(super) async fn view(&mut self) -> Running {
-        self.refresh().await;
-        let (kind, dataplane) = {
-            let dataplane = lock(&self.dataplane);
-            (dataplane.kind(), dataplane.snapshot())
-        };
+    pub(super) fn view(&self) -> Running {
         Running {
             link: self.driver.link(),
             status: self.driver.status(now()),
-            kind,
+            kind: self.plane.kind(),
             reason: self.reason.clone(),
-            dataplane,
+            dataplane: self.plane.snapshot(),
         }
     }
 
@@ -361,48 +399,7 @@ impl Session {
 
     /// Takes everything down.
     pub(super) async fn close(self, delete: bool) {
-        // Nobody else has it while nothing is being done with it.
-        if let Some(dataplane) = Arc::into_inner(self.dataplane) {
-            let dataplane = dataplane.into_inner().unwrap_or_else(PoisonError::into_inner);
-            take_down(dataplane, delete).await;
-        }
-    }
-
-    /// Tells the driver which keys the data plane has lost. What follows is carried out in the next
-    /// turn at the latest.
-    fn report_lost(&mut self) {
-        let lost = lock(&self.dataplane).take_lost();
-        for ki in lost {
-            warn!(iface = %self.interface, key_number = ki.number.0, "the data plane has lost a key");
-            self.driver.handle(now(), PortInput::SakLost(ki));
-            self.backlog = true;
-        }
-    }
-
-    /// Has the data plane look how things are with it.
-    async fn refresh(&mut self) {
-        let looked = self.have_done(|plane| {
-            plane.refresh();
-            Ok(())
-        });
-        if let Err(error) = looked.await {
-            warn!(iface = %self.interface, %error, "the data plane could not be looked at");
-        }
-        self.report_lost();
-    }
-
-    /// Looks whether the data plane is well, and has what it lost.
-    async fn look_round(&mut self) {
-        self.refresh().await;
-        let snapshot = self.snapshot();
-        if !snapshot.alive {
-            self.fault = Some(match snapshot.secure_interface {
-                LinkState::Gone => "the secure interface was deleted",
-                LinkState::Running | LinkState::NoCarrier | LinkState::Down => {
-                    "the data plane has failed"
-                }
-            });
-        }
+        self.plane.close(delete).await;
     }
 
     /// Logs what has been refused since the last time: at most one line each, however much a
@@ -434,11 +431,6 @@ impl Highlights {
             info!(iface = %interface, key_number, an, %suite, "frames are sent with a new key");
         }
     }
-}
-
-fn lock(dataplane: &Mutex<Dataplane>) -> MutexGuard<'_, Dataplane> {
-    // One that broke in the midst of something tells so itself: it is not alive.
-    dataplane.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Reads what is there, one frame into each buffer, and gives their lengths; waits for the first.
