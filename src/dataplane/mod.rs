@@ -171,8 +171,11 @@ impl DataplaneSettings {
                 return Err(Unfit::For(reason.to_owned()));
             }
         }
-        kernel::available().map_err(|error| Unfit::For(error.to_string()))?;
-        self.kernel().map_err(|error| match error {
+        let error = match kernel::available().and_then(|()| self.kernel()) {
+            Ok(plane) => return Ok(plane),
+            Err(error) => error,
+        };
+        Err(match error {
             KernelStartError::NoMacsec
             | KernelStartError::NotPermitted
             | KernelStartError::NoSuite { .. } => Unfit::For(error.to_string()),

@@ -1,5 +1,7 @@
 //! Brings the kernel to the wanted state: look, compare, change, and look again.
 
+use std::time::{Duration, Instant};
+
 use nix::errno::Errno;
 
 use super::ledger::Life;
@@ -7,7 +9,7 @@ use super::link::{self, Link, Plan, Which};
 use super::netlink::Failure;
 use super::reconcile::{self, flags};
 use super::seen::Secy;
-use super::start::secys;
+use super::start::{self, secys};
 use super::step::Step;
 use super::{KernelDataplane, uapi};
 use crate::ident::{CipherSuite, KeyId};
@@ -16,39 +18,74 @@ use crate::sys::LinkState;
 /// How often the kernel is looked at again within one command. A member that leaves takes three
 /// looks; each round more is for something that came between.
 const ROUNDS_MAX: usize = 6;
+/// No round begins after this time: an answer that does not come takes half a second.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 impl KernelDataplane {
     /// Brings the kernel to the wanted state, step by step.
     pub(super) fn converge(&mut self) -> Result<(), Failure> {
-        let mut failed = None;
-        for round in 0..ROUNDS_MAX {
-            if self.look()?.is_none() {
-                let suite = self.suite;
-                self.interfered("the secure interface was deleted".to_owned());
-                self.settled = false;
-                self.make_anew(suite)?;
+        let (began, mut failed) = (Instant::now(), None);
+        for _ in 0..ROUNDS_MAX {
+            if !self.look()? {
+                self.replace_deleted()?;
             }
             let Some(seen) = &self.seen else { continue };
             let steps = reconcile::steps(&self.model, &self.ledger, seen);
-            let Some(first) = steps.first() else {
+            if steps.all().next().is_none() {
                 self.settled = true;
                 return Ok(());
-            };
-            if round == 0 && self.settled {
-                let text = first.describe();
-                self.interfered(text);
             }
-            self.settled = false;
-            failed = steps.iter().find_map(|step| self.execute(step).err());
+            if std::mem::take(&mut self.settled)
+                && let Some(step) = steps.all().find(|step| !self.follows_exhaustion(step))
+            {
+                self.interfered(step.describe());
+            }
+            let stopped: Vec<_> = steps.stop.iter().map(|step| self.execute(step)).collect();
+            failed = stopped.into_iter().find_map(Result::err);
+            if failed.is_none() {
+                failed = steps.go.iter().find_map(|step| self.execute(step).err());
+            }
+            if began.elapsed() > PATIENCE {
+                break;
+            }
         }
-        Err(failed.unwrap_or_else(|| {
-            Failure::Unanswered(std::io::Error::other("somebody else changes it all the time"))
-        }))
+        Err(failed.unwrap_or_else(|| lost("somebody else changes it all the time")))
     }
 
-    /// Asks how the secure interface is, and notes what has become of the keys. `None` means that it
-    /// is gone.
-    pub(super) fn look(&mut self) -> Result<Option<()>, Failure> {
+    /// Whether a step only clears away an SA whose packet numbers are used up.
+    fn follows_exhaustion(&self, step: &Step) -> bool {
+        match step {
+            Step::SwitchSender { an, active: false, .. } | Step::RemoveSender { an } => {
+                let sa = self.seen.as_ref().and_then(|seen| seen.sent_with(*an));
+                sa.is_some_and(|sa| sa.pn == 0 && self.model.sak(sa.ki).is_some())
+            }
+            Step::Set(_)
+            | Step::SendWith { .. }
+            | Step::AddChannel(_)
+            | Step::RemoveChannel(_)
+            | Step::AddReceiver { .. }
+            | Step::SwitchReceiver { .. }
+            | Step::RaiseReceiver { .. }
+            | Step::RemoveReceiver { .. }
+            | Step::AddSender { .. }
+            | Step::SwitchSender { active: true, .. } => false,
+        }
+    }
+
+    fn replace_deleted(&mut self) -> Result<(), Failure> {
+        self.look_at_parent();
+        if self.parent == LinkState::Gone {
+            // It took the secure interface along.
+            return Err(lost("the parent interface is gone"));
+        }
+        self.interfered("the secure interface was deleted".to_owned());
+        self.settled = false;
+        self.make_anew(self.suite)
+    }
+
+    /// Asks how the secure interface is, and notes what has become of the keys. Tells whether it is
+    /// there.
+    pub(super) fn look(&mut self) -> Result<bool, Failure> {
         let all = secys(&mut self.generic, self.family)?;
         self.meet_neighbours(&all);
         let ours = |secy: &Secy| {
@@ -70,10 +107,10 @@ impl KernelDataplane {
             }
         }
         self.seen = seen;
-        Ok(self.seen.as_ref().map(|_| ()))
+        Ok(self.seen.is_some())
     }
 
-    pub(super) fn interfered(&mut self, what: String) {
+    fn interfered(&mut self, what: String) {
         tracing::warn!(
             iface = %self.settings.name,
             "changed by somebody else, and put right: {what}"
@@ -84,34 +121,38 @@ impl KernelDataplane {
 
     /// Makes the secure interface anew, of this suite. Every key in it is lost.
     pub(super) fn make_anew(&mut self, suite: CipherSuite) -> Result<(), Failure> {
+        self.counted.out_pkts_no_sa += self.unsent();
+        self.link.tx_dropped = 0;
         if let Some(before) = self.seen.take() {
             self.counted.add(&before.all_counters());
         }
-        self.counted.out_pkts_no_sa += self.link.tx_dropped;
-        self.link.tx_dropped = 0;
         self.ledger.note(&self.model, None);
-        let parent = self.settings.parent_index;
-        let ours = |link: &Link| link.kind == uapi::FAMILY_NAME && link.parent == Some(parent);
-        // An index may have gone to another interface.
-        if link::find(&mut self.route, Which::Index(self.link.index))?.is_some_and(|of| ours(&of)) {
-            link::delete(&mut self.route, self.link.index)?;
+        if let Some(link) = self.own_link()? {
+            link::delete(&mut self.route, link.index)?;
         }
         let plan = Plan {
             name: &self.settings.name,
-            parent,
+            parent: self.settings.parent_index,
             sci: self.settings.sci,
             suite,
             flags: flags(&self.model),
         };
-        link::create(&mut self.route, &plan)?;
-        let made = link::find(&mut self.route, Which::Name(&self.settings.name))?;
-        let Some(link) = made else {
-            return Err(Failure::Unanswered(std::io::Error::other("it is gone again")));
-        };
-        (self.link, self.suite, self.raise) = (link, suite, true);
+        let (route, generic) = (&mut self.route, &mut self.generic);
+        // One that was made before, and its answer lost, is taken up.
+        let taken =
+            start::take(route, generic, self.family, &plan, &self.settings.parent, &[suite])
+                .map_err(|error| lost(&error.to_string()))?;
+        (self.link, self.suite, self.raise) = (taken.link, suite, true);
         self.look()?;
         self.place_work();
         Ok(())
+    }
+
+    /// The secure interface, unless it is gone: its index may name another by now.
+    pub(super) fn own_link(&mut self) -> Result<Option<Link>, Failure> {
+        let parent = Some(self.settings.parent_index);
+        let link = link::find(&mut self.route, Which::Index(self.link.index))?;
+        Ok(link.filter(|link| link.kind == uapi::FAMILY_NAME && link.parent == parent))
     }
 
     fn execute(&mut self, step: &Step) -> Result<(), Failure> {
@@ -204,11 +245,17 @@ impl KernelDataplane {
             return;
         }
         let others = indices.iter().filter(|index| **index != self.link.index);
-        let links = others
-            .filter_map(|index| link::find(&mut self.route, Which::Index(*index)).ok().flatten());
+        let links: Result<Vec<_>, _> =
+            others.map(|index| link::find(&mut self.route, Which::Index(*index))).collect();
+        let Ok(links) = links else { return };
         let parent = Some(self.settings.parent_index);
-        let on_parent = links.filter(|link| link.parent == parent).map(|link| link.name);
-        self.state.neighbours = on_parent.collect();
+        let on_parent = links.into_iter().flatten().filter(|link| link.parent == parent);
+        self.state.neighbours = on_parent.map(|link| link.name).collect();
         self.indices = indices;
     }
+}
+
+/// What is not known may have happened.
+fn lost(why: &str) -> Failure {
+    Failure::Unanswered(std::io::Error::other(why.to_owned()))
 }

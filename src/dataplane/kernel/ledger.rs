@@ -5,11 +5,11 @@
 //! goes forward; what the kernel shows that does not fit ends it. A receive SA may be put back, at
 //! no lower packet number than it was seen with.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::seen::{Secy, SeenSa};
 use super::uapi::OFFLOAD_OFF;
-use crate::ident::{AssociationNumber, KeyId, Sci};
+use crate::ident::{AssociationNumber, KeyId, KeyNumber, Sci};
 use crate::secy::{InstalledSak, SecyModel, TransmitState};
 
 /// The life of a transmit SA.
@@ -45,10 +45,15 @@ pub(super) struct Entry {
 pub(super) struct Ledger {
     entries: BTreeMap<KeyId, Entry>,
     lost: Vec<KeyId>,
+    /// Keys that the kernel had of somebody else, a process before us among them. The last come
+    /// last.
+    foreign: VecDeque<KeyId>,
 }
 
 /// The most members that are remembered of one SAK, those that left included.
 pub(super) const MEMBERS_MAX: usize = 512;
+/// Other people's keys that are remembered. A key server that is alive offers only its last.
+const FOREIGN_MAX: usize = 256;
 
 impl Ledger {
     /// Begins the life of a key. One that it has keeps its own.
@@ -62,6 +67,11 @@ impl Ledger {
     pub(super) fn prune(&mut self, model: &SecyModel) {
         self.entries.retain(|ki, _| model.sak(*ki).is_some());
         self.lost.retain(|ki| model.sak(*ki).is_some());
+    }
+
+    /// Whether the kernel had a key of somebody else. It may have sent with it.
+    pub(super) fn is_foreign(&self, ki: KeyId) -> bool {
+        self.foreign.iter().any(|other| names(*other, ki))
     }
 
     pub(super) fn life(&self, ki: KeyId) -> Life {
@@ -90,6 +100,10 @@ impl Ledger {
 
     /// Compares with what the kernel shows, the interface being gone with `None`.
     pub(super) fn note(&mut self, model: &SecyModel, seen: Option<&Secy>) {
+        let received = seen.into_iter().flat_map(|seen| &seen.receive).flat_map(|of| &of.sas);
+        for sa in seen.into_iter().flat_map(|seen| &seen.transmit).chain(received) {
+            self.meet(sa.ki);
+        }
         for (&ki, entry) in &mut self.entries {
             let Some(sak) = model.sak(ki) else { continue };
             let before = entry.life;
@@ -99,6 +113,16 @@ impl Ledger {
             if entry.life == Life::Over && before != Life::Over && matters {
                 self.lost.push(ki);
             }
+        }
+    }
+
+    fn meet(&mut self, ki: KeyId) {
+        if self.entries.contains_key(&ki) || self.foreign.contains(&ki) {
+            return;
+        }
+        self.foreign.push_back(ki);
+        if self.foreign.len() > FOREIGN_MAX {
+            self.foreign.pop_front();
         }
     }
 
@@ -113,7 +137,11 @@ impl Entry {
         let sa = seen.and_then(|seen| seen.sent_with(self.an)).filter(|sa| sa.ki == ki);
         // A network card counts for itself, and not in this order.
         let counts = seen.is_some_and(|seen| seen.offload == OFFLOAD_OFF);
+        // Under another association number, or another's name for it, it is somebody else's doing.
+        let mut all = seen.into_iter().flat_map(|seen| &seen.transmit);
+        let copied = all.any(|of| names(of.ki, ki) && (of.ki, of.an) != (ki, self.an));
         self.life = match sa {
+            _ if copied => Life::Over,
             Some(sa) if counts && set_back(sa) => Life::Over,
             sa => self.next_life(sak, sa),
         };
@@ -148,6 +176,12 @@ impl Entry {
             | Life::Over => Life::Over,
         }
     }
+}
+
+/// Whether the kernel's name for an SA means this key. Others write the key number in host order.
+fn names(shown: KeyId, ki: KeyId) -> bool {
+    let swapped = KeyNumber(shown.number.0.swap_bytes());
+    shown.server == ki.server && (shown.number == ki.number || swapped == ki.number)
 }
 
 /// Whether more frames went out than packet numbers were spent: somebody has set the number back
@@ -246,6 +280,36 @@ mod tests {
         // The count has 32 bits.
         let shown = SeenSa { sent: u32::MAX, ..sa(1, 0, 1 << 32, true) };
         assert_eq!(after(Life::Active, Some(shown)).0, Life::Active);
+    }
+
+    /// Two daemons with one CAK install one SAK; the other may have sent with it.
+    #[test]
+    fn a_key_that_somebody_else_has_under_any_name_or_number_is_over() {
+        let swapped = KeyId { number: KeyNumber(1_u32.swap_bytes()), ..ki(1) };
+        for (life, copy) in [
+            (Life::Fresh, SeenSa { ki: swapped, ..sa(1, 0, 9, true) }),
+            (Life::Fresh, sa(1, 2, 9, false)),
+            (Life::Added, sa(1, 2, 9, false)),
+        ] {
+            assert_eq!(after(life, Some(copy)), (Life::Over, vec![ki(1)]), "{copy:?}");
+        }
+        let (mut ledger, model) = at(Life::Active);
+        ledger.note(&model, Some(&seen(vec![sa(1, 0, 9, true), sa(1, 3, 1, false)])));
+        assert_eq!(ledger.life(ki(1)), Life::Over);
+    }
+
+    #[test]
+    fn what_was_there_before_is_remembered_under_both_names() {
+        let (mut ledger, model) = (Ledger::default(), SecyModel::new(OWN));
+        ledger.note(&model, Some(&seen(vec![sa(5, 0, 9, true)])));
+        ledger.note(&model, Some(&seen(vec![])));
+        let swapped = KeyId { number: KeyNumber(5_u32.swap_bytes()), ..ki(5) };
+        assert!(ledger.is_foreign(ki(5)) && ledger.is_foreign(swapped));
+        assert!(!ledger.is_foreign(ki(6)));
+        for number in 10..10 + 256 {
+            ledger.note(&model, Some(&seen(vec![sa(number, 0, 9, true)])));
+        }
+        assert!(!ledger.is_foreign(ki(5)) && ledger.is_foreign(ki(10)));
     }
 
     #[test]

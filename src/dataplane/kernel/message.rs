@@ -3,6 +3,8 @@
 //! A message is built in memory of a fixed size that is wiped with it, because it may carry an SAK;
 //! what grows would leave copies behind. Integers are in host order, as netlink has them.
 
+use std::fmt;
+
 use zeroize::Zeroizing;
 
 use super::uapi::{NLM_F_ACK, NLM_F_REQUEST};
@@ -25,8 +27,14 @@ const ATTRIBUTE_FLAGS: u16 = 0xc000;
 const NESTED: u16 = 0x8000;
 
 /// A request in the making.
-#[derive(Debug)]
 pub(super) struct Request(Zeroizing<Vec<u8>>);
+
+/// Without the octets: there may be a key among them.
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Request").field(&self.0.len()).finish()
+    }
+}
 
 impl Request {
     /// Starts a request that the kernel is to acknowledge.

@@ -24,6 +24,8 @@ mod start;
 mod step;
 pub mod uapi;
 
+use std::time::{Duration, Instant};
+
 use self::ledger::{Ledger, Life};
 use self::link::{Link, Plan};
 use self::netlink::{Conversation, Failure};
@@ -40,8 +42,8 @@ pub use start::{KernelSettings, KernelStartError, available};
 
 /// What the secure interface's MTU is less than its parent's: SecTAG with SCI, and ICV.
 const OVERHEAD: u32 = 32;
-/// After so many vain attempts, each half a second apart, only starting afresh can help.
-const FAILURES_MAX: u32 = 4;
+/// After so long in vain, only starting afresh can help.
+const FAILING_MAX: Duration = Duration::from_secs(2);
 
 /// The data plane of one port. Its secure interface stays when this value goes, without a key.
 #[derive(Debug)]
@@ -67,7 +69,7 @@ pub struct KernelDataplane {
     indices: Vec<u32>,
     /// At the last look there was nothing left to do.
     settled: bool,
-    failures: u32,
+    failing: Option<Instant>,
     closed: bool,
 }
 
@@ -145,7 +147,7 @@ impl KernelDataplane {
             state: KernelState::default(),
             indices: Vec::new(),
             settled: false,
-            failures: 0,
+            failing: None,
             closed: false,
         }
     }
@@ -158,11 +160,10 @@ impl KernelDataplane {
     }
 
     fn place_work(&mut self) {
-        let Some(secy) = self.seen.clone() else { return };
-        let taken = Taken { secy, link: self.link.clone(), made: self.raise };
+        let Some(secy) = &self.seen else { return };
         let (route, generic) = (&mut self.route, &mut self.generic);
-        let (now, refused) =
-            start::offload(route, generic, self.family, &taken, self.settings.offload);
+        let (link, now, wanted) = (&self.link, secy.offload, self.settings.offload);
+        let (now, refused) = start::offload(route, generic, self.family, link, now, wanted);
         (self.state.offload, self.state.offload_refused) = (now, refused);
     }
 
@@ -193,6 +194,9 @@ impl KernelDataplane {
         match command {
             SecyCommand::InstallSak(install) => {
                 let (ki, suite) = (install.key.ki, install.key.suite);
+                if self.ledger.is_foreign(ki) {
+                    return Err(SecyError::KeyUsedBefore(ki));
+                }
                 self.ledger.begin(ki, install.an);
                 if suite != self.suite {
                     tracing::warn!(
@@ -258,10 +262,10 @@ impl KernelDataplane {
     /// called every half second.
     pub fn refresh(&mut self) {
         match self.converge().and_then(|()| self.tend_link()) {
-            Ok(()) => self.failures = 0,
+            Ok(()) => self.failing = None,
             Err(failure) => {
                 tracing::debug!(iface = %self.settings.name, %failure, "the kernel is not as wanted");
-                self.failures += 1;
+                self.failing.get_or_insert_with(Instant::now);
             }
         }
         self.look_at_parent();
@@ -289,7 +293,10 @@ impl KernelDataplane {
         let mtu = mtu
             .checked_sub(OVERHEAD)
             .ok_or(SecyError::Invalid("the parent's MTU must be 100 octets at least"))?;
-        link::set_mtu(&mut self.route, self.link.index, mtu).map_err(refused)
+        match self.own_link().map_err(refused)? {
+            Some(link) => link::set_mtu(&mut self.route, link.index, mtu).map_err(refused),
+            None => Err(SecyError::Refused("the secure interface is gone".to_owned())),
+        }
     }
 
     /// Ends: no key is left in the kernel, and the secure interface is dormant, or with `delete`
@@ -297,11 +304,22 @@ impl KernelDataplane {
     pub fn close(&mut self, delete: bool) {
         self.closed = true;
         if delete {
-            if let Err(failure) = link::delete(&mut self.route, self.link.index) {
-                tracing::warn!(iface = %self.settings.name, %failure, "not deleted");
+            let link = self.own_link().map(|link| link.map(|link| link.index));
+            let deleted = link.and_then(|index| match index {
+                Some(index) => link::delete(&mut self.route, index),
+                None => Ok(()),
+            });
+            match deleted {
+                Ok(()) => return,
+                Err(failure) => {
+                    tracing::warn!(iface = %self.settings.name, %failure, "not deleted");
+                }
             }
-            return;
         }
+        self.remove_keys();
+    }
+
+    fn remove_keys(&mut self) {
         let kis: Vec<_> = self.model.saks().map(|sak| sak.key.ki).collect();
         let commands = [SecyCommand::SetControlledPort(false)];
         let commands = commands.into_iter().chain(kis.into_iter().map(SecyCommand::RemoveSak));
@@ -311,11 +329,11 @@ impl KernelDataplane {
         self.ledger.prune(&self.model);
         self.settled = false;
         // A secure interface that is gone is not made for this.
-        if matches!(self.look(), Ok(Some(()))) {
-            let done = self.converge().and_then(|()| self.tend_link());
-            if let Err(failure) = done {
-                tracing::warn!(iface = %self.settings.name, %failure, "keys may be left in the kernel");
-            }
+        if matches!(self.look(), Ok(false)) {
+            return;
+        }
+        if let Err(failure) = self.converge().and_then(|()| self.tend_link()) {
+            tracing::warn!(iface = %self.settings.name, %failure, "keys may be left in the kernel");
         }
     }
 }

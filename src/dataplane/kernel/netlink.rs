@@ -12,6 +12,7 @@ use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv, setsockopt, sockopt};
 use nix::sys::time::{TimeVal, TimeValLike as _};
 use rtnetlink::sys::{Socket, SocketAddr};
+use zeroize::Zeroizing;
 
 use super::message::{Attributes, HEADER_LEN, Message, Request, messages};
 use super::uapi::{
@@ -55,9 +56,10 @@ impl KernelSocket {
     pub(super) fn open(protocol: isize) -> io::Result<Self> {
         let socket = Socket::new(protocol)?;
         socket.connect(&SocketAddr::new(0, 0))?;
-        // Both only make errors clearer and answers shorter; a kernel without them is good enough.
+        // Or the kernel would send a refused request back, and a key with it.
+        socket.set_cap_ack(true)?;
+        // These only make errors clearer and losses rarer.
         let _ = socket.set_ext_ack(true);
-        let _ = socket.set_cap_ack(true);
         let _ = socket.set_rx_buf_sz(RECEIVE_BUFFER);
         // Two settings that the library has no function for.
         let patience = TimeVal::milliseconds(PATIENCE_MS);
@@ -74,7 +76,9 @@ impl Netlink for KernelSocket {
 
     fn receive(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         // Not the library's own: that fills a buffer of its own making.
-        Ok(recv(self.0.as_raw_fd(), buffer, MsgFlags::empty())?)
+        let length = recv(self.0.as_raw_fd(), buffer, MsgFlags::MSG_TRUNC)?;
+        // A message that was cut is as good as lost.
+        if length > buffer.len() { Err(Errno::ENOBUFS.into()) } else { Ok(length) }
     }
 }
 
@@ -114,7 +118,7 @@ impl Failure {
 pub(super) struct Conversation {
     socket: Box<dyn Netlink>,
     sequence: u32,
-    buffer: Vec<u8>,
+    buffer: Zeroizing<Vec<u8>>,
 }
 
 /// How often a call is made again after a signal.
@@ -133,7 +137,7 @@ enum End {
 
 impl Conversation {
     pub(super) fn new(socket: Box<dyn Netlink>) -> Self {
-        Self { socket, sequence: 0, buffer: vec![0; BUFFER] }
+        Self { socket, sequence: 0, buffer: Zeroizing::new(vec![0; BUFFER]) }
     }
 
     /// Has something done.

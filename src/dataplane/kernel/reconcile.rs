@@ -1,7 +1,8 @@
 //! What is to be done so that the kernel is as the model wants it: a pure comparison.
 //!
-//! The order keeps two rules at every point, so that it may stop anywhere: nothing goes out with an
-//! SA before it is wanted, and nothing that is wanted is removed before its successor is there.
+//! What stops traffic that is not wanted comes first, and each of it by itself. The rest has an
+//! order, and may stop anywhere: nothing goes out with an SA before it is wanted, nor in clear, and
+//! nothing that is wanted is removed before its successor is there.
 
 use super::ledger::{Ledger, Life, expected};
 use super::seen::{Flags, Secy, SeenChannel, SeenSa};
@@ -33,35 +34,25 @@ pub(super) fn flags(model: &SecyModel) -> Flags {
     }
 }
 
-/// Lists what is to be done. Where it is nothing, the kernel is as wanted.
-pub(super) fn steps(model: &SecyModel, ledger: &Ledger, seen: &Secy) -> Vec<Step> {
-    let mut steps = Vec::new();
-    let flags = flags(model);
-    if seen.flags != flags {
-        steps.push(Step::Set(flags));
+/// What is to be done. Where it is nothing, the kernel is as wanted.
+#[derive(Debug, Default)]
+pub(super) struct Steps {
+    /// What stops something. Each is tried, whatever becomes of the others.
+    pub(super) stop: Vec<Step>,
+    /// What follows where all of that is done, up to the first that fails.
+    pub(super) go: Vec<Step>,
+}
+
+impl Steps {
+    pub(super) fn all(&self) -> impl Iterator<Item = &Step> {
+        self.stop.iter().chain(&self.go)
     }
+}
+
+/// Lists what is to be done.
+pub(super) fn steps(model: &SecyModel, ledger: &Ledger, seen: &Secy) -> Steps {
     let of = Comparison { model, ledger, seen };
-    for sa in &seen.transmit {
-        of.clear_sender(sa, &mut steps);
-    }
-    for channel in &seen.receive {
-        of.clear_channel(channel, &mut steps);
-    }
-    // The interface may have been made anew for a key of another suite, with older ones not gone.
-    let fits = |sak: &&InstalledSak| seen.suite == Some(sak.key.suite);
-    for sak in model.saks().filter(fits) {
-        for member in sak.receivers.values() {
-            of.receive(sak, member, &mut steps);
-        }
-    }
-    for sak in model.saks().filter(fits) {
-        if ledger.life(sak.key.ki) == Life::Fresh {
-            let key = Keyed { key: sak.key.clone(), ssci: sak.ssci };
-            steps.push(Step::AddSender { an: sak.an, key });
-        }
-    }
-    of.send(&mut steps);
-    steps
+    Steps { stop: of.stop(), go: of.go() }
 }
 
 struct Comparison<'a> {
@@ -71,6 +62,42 @@ struct Comparison<'a> {
 }
 
 impl<'a> Comparison<'a> {
+    fn stop(&self) -> Vec<Step> {
+        let mut steps = Vec::new();
+        self.park(&mut steps);
+        for sa in &self.seen.transmit {
+            self.clear_sender(sa, &mut steps);
+        }
+        let flags = flags(self.model);
+        if self.seen.flags != flags {
+            steps.push(Step::Set(flags));
+        }
+        for channel in &self.seen.receive {
+            self.clear_channel(channel, &mut steps);
+        }
+        steps
+    }
+
+    fn go(&self) -> Vec<Step> {
+        let mut steps = Vec::new();
+        let (model, seen) = (self.model, self.seen);
+        // The interface may have been made anew for a key of another suite, with older ones not gone.
+        let fits = |sak: &&InstalledSak| seen.suite == Some(sak.key.suite);
+        for sak in model.saks().filter(fits) {
+            for member in sak.receivers.values() {
+                self.receive(sak, member, &mut steps);
+            }
+        }
+        for sak in model.saks().filter(fits) {
+            if self.ledger.life(sak.key.ki) == Life::Fresh {
+                let key = Keyed { key: sak.key.clone(), ssci: sak.ssci };
+                steps.push(Step::AddSender { an: sak.an, key });
+            }
+        }
+        self.send(&mut steps);
+        steps
+    }
+
     fn sak_on(&self, sa: &SeenSa) -> Option<&'a InstalledSak> {
         self.model.sak(sa.ki).filter(|sak| sak.an == sa.an)
     }
@@ -153,23 +180,37 @@ impl<'a> Comparison<'a> {
         }
     }
 
+    /// The SAK that frames are to go out with, port open or closed.
+    fn sends_with(&self) -> Option<&'a InstalledSak> {
+        self.model.transmitting().filter(|sak| self.is_usable(sak))
+    }
+
+    /// While the port is closed, frames go to an association without an SA, that is, nowhere.
+    fn park(&self, steps: &mut Vec<Step>) {
+        let closed = !self.model.controlled_port();
+        if let Some(sak) = self.sends_with().filter(|sak| closed && sak.an == self.seen.encoding) {
+            let an = self.unused_association(sak.an);
+            steps.push(Step::SendWith { an, encrypt: encrypts(sak) });
+        }
+    }
+
     /// Sees to it that frames go out with the one SA that is wanted, or with none.
     fn send(&self, steps: &mut Vec<Step>) {
-        let wanted = self.model.transmitting().filter(|sak| self.is_usable(sak));
-        let open = self.model.controlled_port();
-        let encoding = self.seen.encoding;
-        if let Some(sak) = wanted.filter(|sak| !open && sak.an == encoding) {
-            // Closed: frames go to an association without an SA, that is, nowhere.
-            let an = self.unused_association(sak.an);
-            steps.push(Step::SendWith { an, encrypt: self.seen.encrypt });
-        }
-        if let Some(sak) = wanted {
-            let (an, ki) = (sak.an, sak.key.ki);
+        if let Some(sak) = self.sends_with() {
+            let (an, ki, encrypt) = (sak.an, sak.key.ki, encrypts(sak));
+            let (mut encoding, mut encrypted) = (self.seen.encoding, self.seen.encrypt);
+            let open = self.model.controlled_port();
+            if encrypt && !encrypted {
+                // Before anything goes out with it: the kernel changes the one before the other.
+                let away = !open && encoding == an;
+                encoding = if away { self.unused_association(an) } else { encoding };
+                encrypted = true;
+                steps.push(Step::SendWith { an: encoding, encrypt });
+            }
             if !self.seen.sent_with(an).is_some_and(|sa| sa.active) {
                 steps.push(Step::SwitchSender { an, ki, active: true });
             }
-            let encrypt = sak.key.offset != ConfidentialityOffset::IntegrityOnly;
-            if open && (encoding, self.seen.encrypt) != (an, encrypt) {
+            if open && (encoding, encrypted) != (an, encrypt) {
                 steps.push(Step::SendWith { an, encrypt });
             }
         }
@@ -201,6 +242,10 @@ impl<'a> Comparison<'a> {
         }
         an
     }
+}
+
+fn encrypts(sak: &InstalledSak) -> bool {
+    sak.key.offset != ConfidentialityOffset::IntegrityOnly
 }
 
 /// The lowest packet number that still passes, as the kernel reckons it.
@@ -250,7 +295,7 @@ mod tests {
             Step::SwitchSender { an, active, .. } => format!("tx {} {active}", an.value()),
             Step::RemoveSender { an } => format!("-tx {}", an.value()),
         };
-        steps(model, ledger, seen).iter().map(words).collect()
+        steps(model, ledger, seen).all().map(words).collect()
     }
 
     fn receiving(mut secy: Secy, sas: &[SeenSa]) -> Secy {

@@ -2,7 +2,7 @@
 
 use super::ledger::expected;
 use super::reconcile::lowest;
-use super::{FAILURES_MAX, KernelDataplane};
+use super::{FAILING_MAX, KernelDataplane};
 use crate::dataplane::{Drops, RxProgress, Snapshot};
 use crate::ident::PacketNumber;
 use crate::secy::TxProgress;
@@ -13,7 +13,7 @@ impl KernelDataplane {
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         let mut counters = self.counted;
-        counters.out_pkts_no_sa += self.link.tx_dropped;
+        counters.out_pkts_no_sa += self.unsent();
         let settings = self.model.settings();
         let (mut tx, mut rx) = (None, Vec::new());
         if let Some(seen) = &self.seen {
@@ -46,8 +46,15 @@ impl KernelDataplane {
             rx,
             parent: self.parent,
             secure_interface: if gone { LinkState::Gone } else { self.link.state() },
-            alive: self.failures < FAILURES_MAX,
+            alive: self.failing.is_none_or(|since| since.elapsed() < FAILING_MAX),
             kernel: Some(self.state.clone()),
         }
+    }
+
+    /// Frames that were not sent for want of an SA. The interface counts those that are too long,
+    /// too.
+    pub(super) fn unsent(&self) -> u64 {
+        let too_long = self.seen.as_ref().map_or(0, |seen| seen.counters.out_pkts_too_long);
+        self.link.tx_dropped.saturating_sub(too_long)
     }
 }

@@ -6,7 +6,7 @@ use nix::errno::Errno;
 use rtnetlink::sys::protocols::{NETLINK_GENERIC, NETLINK_ROUTE};
 
 use super::link::{self, ICV_LEN, Link, Plan, Which};
-use super::message::{Attributes, GENERIC_HEADER_LEN, Request};
+use super::message::{Attributes, GENERIC_HEADER_LEN, Message, Request};
 use super::netlink::{Conversation, Failure, KernelSocket, Netlink};
 use super::seen::Secy;
 use super::uapi::*;
@@ -148,10 +148,11 @@ pub(super) fn family(generic: &mut Conversation) -> Result<u16, KernelStartError
 
 /// Lists the SecYs of this network namespace.
 pub(super) fn secys(generic: &mut Conversation, family: u16) -> Result<Vec<Secy>, Failure> {
-    generic.list(
-        |flags| Request::generic(family, MACSEC_CMD_GET_TXSC, FAMILY_VERSION, flags),
-        Secy::read,
-    )
+    let request = |flags| Request::generic(family, MACSEC_CMD_GET_TXSC, FAMILY_VERSION, flags);
+    let read = |message: &Message<'_>| Some(Secy::read(message));
+    // One that cannot be read might be ours, and is not to be taken for gone.
+    let all: Option<Vec<_>> = generic.list(request, read)?.into_iter().collect();
+    all.ok_or_else(|| Failure::Unanswered(io::Error::other("a SecY that cannot be read")))
 }
 
 /// A secure interface, and whether we have made it just now.
@@ -272,7 +273,8 @@ fn refusal(
                 None => KernelStartError::ParentBusy { parent },
             }
         }
-        Some(Errno::EINVAL) => {
+        // The default suite is in every kernel's MACsec.
+        Some(Errno::EINVAL) if plan.suite != CipherSuite::GcmAes128 => {
             KernelStartError::NoSuite { suite: plan.suite, why: failure.to_string() }
         }
         Some(Errno::EOPNOTSUPP) => KernelStartError::NoMacsec,
@@ -293,10 +295,11 @@ pub(super) fn offload(
     route: &mut Conversation,
     generic: &mut Conversation,
     family: u16,
-    taken: &Taken,
+    link: &Link,
+    now: u8,
     wanted: Offload,
 ) -> (Offload, Option<String>) {
-    let now = placed(taken.secy.offload);
+    let now = placed(now);
     let order: &[Offload] = match wanted {
         Offload::Off => &[Offload::Off],
         Offload::Phy => &[Offload::Phy, Offload::Off],
@@ -306,9 +309,9 @@ pub(super) fn offload(
     if order.first() == Some(&now) {
         return (now, None);
     }
-    let index = taken.link.index;
+    let index = link.index;
     // The kernel changes it on an interface that is down, and in no other state.
-    if taken.link.up
+    if link.up
         && let Err(failure) = link::set_up(route, index, false)
     {
         return (now, Some(failure.to_string()));
@@ -328,7 +331,7 @@ pub(super) fn offload(
             Err(failure) => why = why.or(Some(format!("{place}: {failure}"))),
         }
     }
-    if taken.link.up {
+    if link.up {
         // Where that fails it shows: the interface is down.
         let _ = link::set_up(route, index, true);
     }
