@@ -11,7 +11,6 @@ use super::state::{Kind, Link, Quirks, RxSc, Sa, Secy, State};
 const IFF_UP: u32 = 1;
 const IFF_RUNNING: u32 = 0x40;
 const IFF_LOWER_UP: u32 = 0x1_0000;
-const IFF_DORMANT: u32 = 0x2_0000;
 /// IFF_BROADCAST and IFF_MULTICAST.
 const IFF_ALWAYS: u32 = 0x1002;
 const ARPHRD_ETHER: u16 = 1;
@@ -99,8 +98,7 @@ pub(super) fn link_message(link: &Link, quirks: Quirks) -> Vec<u8> {
     let flags = IFF_ALWAYS
         | if link.up { IFF_UP } else { 0 }
         | if matches!(operstate, oper::UP | oper::UNKNOWN) { IFF_RUNNING } else { 0 }
-        | if link.up && link.carrier { IFF_LOWER_UP } else { 0 }
-        | if operstate == oper::DORMANT { IFF_DORMANT } else { 0 };
+        | if link.up && link.carrier { IFF_LOWER_UP } else { 0 };
     let mut body = vec![0, 0];
     body.extend(hardware.to_ne_bytes());
     body.extend(link.index.to_ne_bytes());

@@ -10,6 +10,8 @@ pub(super) const GENERIC_LEN: usize = 4;
 /// The number that the family happens to have.
 pub(crate) const FAMILY: u16 = 0x1d;
 const FAMILY_NAME: &str = "macsec";
+/// The lengths of attributes: the least of a packet number, the most of a key.
+const PN_MIN: usize = 4;
 const KEY_MAX: usize = 128;
 const KEY_ID_LEN: usize = 16;
 const SALT_LEN: usize = 12;
@@ -83,6 +85,11 @@ impl ChannelConfig {
     }
 }
 
+/// All that is looked at where a channel, or something in it, is deleted.
+fn channel_name(of: &Attributes<'_>) -> Result<Option<[u8; 8]>, Refusal> {
+    of.nest(top::RXSC_CONFIG).ok_or(INVALID)?.array(rxsc::SCI).map_err(invalid)
+}
+
 fn invalid(_: Short) -> Refusal {
     INVALID
 }
@@ -110,7 +117,7 @@ fn add_channel(state: &mut State, index: u32, of: &Attributes<'_>) -> Result<(),
 }
 
 fn delete_channel(state: &mut State, index: u32, of: &Attributes<'_>) -> Result<(), Refusal> {
-    let sci = ChannelConfig::read(of)?.sci.ok_or(INVALID)?;
+    let sci = channel_name(of)?.ok_or(INVALID)?;
     let secy = secy(state, index)?;
     let at = secy.rx.iter().position(|channel| channel.sci == sci).ok_or(NO_SUCH)?;
     secy.rx.remove(at);
@@ -128,7 +135,7 @@ fn update_channel(state: &mut State, index: u32, of: &Attributes<'_>) -> Result<
 /// What a command says of an association.
 struct SaConfig<'a> {
     an: Option<u8>,
-    active: Option<bool>,
+    active: Option<u8>,
     pn: Option<&'a [u8]>,
     key: Option<&'a [u8]>,
     key_id: Option<&'a [u8]>,
@@ -137,24 +144,30 @@ struct SaConfig<'a> {
 }
 
 impl<'a> SaConfig<'a> {
+    /// Reads what is of a length that can be.
     fn read(attributes: &Attributes<'a>) -> Result<Self, Refusal> {
         let nest = attributes.nest(top::SA_CONFIG).ok_or(INVALID)?;
-        let at_most = |kind, max| match nest.octets(kind) {
-            Some(octets) if octets.len() > max => Err(INVALID),
+        let within = |kind, lengths: std::ops::RangeInclusive<usize>| match nest.octets(kind) {
+            Some(octets) if !lengths.contains(&octets.len()) => Err(INVALID),
             octets => Ok(octets),
         };
-        let config = Self {
+        Ok(Self {
             an: nest.u8(sa::AN).map_err(invalid)?,
-            active: switch(&nest, sa::ACTIVE)?,
-            pn: nest.octets(sa::PN),
-            key: at_most(sa::KEY, KEY_MAX)?,
-            key_id: at_most(sa::KEYID, KEY_ID_LEN)?,
+            active: nest.u8(sa::ACTIVE).map_err(invalid)?,
+            pn: within(sa::PN, PN_MIN..=usize::MAX)?,
+            key: within(sa::KEY, 0..=KEY_MAX)?,
+            key_id: within(sa::KEYID, 0..=KEY_ID_LEN)?,
             ssci: nest.array(sa::SSCI).map_err(invalid)?,
-            salt: at_most(sa::SALT, SALT_LEN)?,
-        };
+            salt: within(sa::SALT, 0..=SALT_LEN)?,
+        })
+    }
+
+    /// Reads what can be added or changed to, for a SecY not yet known.
+    fn read_values(attributes: &Attributes<'a>) -> Result<Self, Refusal> {
+        let config = Self::read(attributes)?;
         let bad_an = config.an.is_some_and(|an| an > 3);
-        let bad_pn = config.pn.is_some_and(|pn| pn.len() < 4 || pn.iter().all(|octet| *octet == 0));
-        if bad_an || bad_pn {
+        let bad_pn = config.pn.is_some_and(|pn| pn.iter().all(|octet| *octet == 0));
+        if bad_an || bad_pn || config.active.is_some_and(|active| active > 1) {
             return Err(INVALID);
         }
         Ok(config)
@@ -197,7 +210,7 @@ impl<'a> SaConfig<'a> {
         let key_id = self.key_id.and_then(|id| id.try_into().ok()).ok_or(INVALID)?;
         let (ssci, salt) = if secy.is_xpn() { (self.ssci, salt) } else { (None, None) };
         Ok(Sa {
-            active: self.active.unwrap_or(false),
+            active: self.active == Some(1),
             next_pn,
             key: key.to_vec(),
             key_id,
@@ -209,7 +222,7 @@ impl<'a> SaConfig<'a> {
 }
 
 fn add_tx(state: &mut State, index: u32, of: &Attributes<'_>) -> Result<(), Refusal> {
-    let config = SaConfig::read(of)?;
+    let config = SaConfig::read_values(of)?;
     let an = config.an.filter(|_| config.is_whole() && config.pn.is_some()).ok_or(INVALID)?;
     let secy = secy(state, index)?;
     let sa = config.build(secy)?;
@@ -242,7 +255,7 @@ fn delete_tx(state: &mut State, index: u32, of: &Attributes<'_>) -> Result<(), R
 }
 
 fn update_tx(state: &mut State, index: u32, of: &Attributes<'_>) -> Result<(), Refusal> {
-    let config = SaConfig::read(of)?;
+    let config = SaConfig::read_values(of)?;
     let an = config.check_update()?;
     let secy = secy(state, index)?;
     if secy.tx_sa(an).is_none() {
@@ -256,7 +269,7 @@ fn update_tx(state: &mut State, index: u32, of: &Attributes<'_>) -> Result<(), R
     }
     let before = secy.tx_sa(an).is_some_and(|sa| sa.active);
     if let Some(active) = config.active {
-        secy.activate(an, active);
+        secy.activate(an, active == 1);
     }
     let sa = secy.tx_sa(an).ok_or(NO_SUCH)?.clone();
     if number.is_some() {
@@ -271,7 +284,7 @@ fn update_tx(state: &mut State, index: u32, of: &Attributes<'_>) -> Result<(), R
 }
 
 fn add_rx(state: &mut State, index: u32, of: &Attributes<'_>) -> Result<(), Refusal> {
-    let config = SaConfig::read(of)?;
+    let config = SaConfig::read_values(of)?;
     let channel = ChannelConfig::read(of)?;
     let an = config.an.filter(|_| config.is_whole()).ok_or(INVALID)?;
     let secy = secy(state, index)?;
@@ -304,9 +317,11 @@ fn rx_slot<'a>(
 }
 
 fn delete_rx(state: &mut State, index: u32, of: &Attributes<'_>) -> Result<(), Refusal> {
-    let config = SaConfig::read(of)?;
-    let channel = ChannelConfig::read(of)?;
-    let an = config.an.ok_or(INVALID)?;
+    let an = SaConfig::read(of)?.an.ok_or(INVALID)?;
+    let channel = ChannelConfig { sci: channel_name(of)?, active: None };
+    if an > 3 {
+        return Err(INVALID);
+    }
     let slot = rx_slot(secy(state, index)?, &channel, an)?;
     if slot.as_ref().is_some_and(|sa| sa.active) {
         return Err(BUSY);
@@ -317,7 +332,7 @@ fn delete_rx(state: &mut State, index: u32, of: &Attributes<'_>) -> Result<(), R
 
 fn update_rx(state: &mut State, index: u32, of: &Attributes<'_>) -> Result<(), Refusal> {
     let channel = ChannelConfig::read(of)?;
-    let config = SaConfig::read(of)?;
+    let config = SaConfig::read_values(of)?;
     let an = config.check_update()?;
     let secy = secy(state, index)?;
     rx_slot(secy, &channel, an)?;
@@ -325,7 +340,7 @@ fn update_rx(state: &mut State, index: u32, of: &Attributes<'_>) -> Result<(), R
     let slot = rx_slot(secy, &channel, an)?;
     let Some(sa) = slot else { return Err(NO_SUCH) };
     let before = sa.clone();
-    sa.active = config.active.unwrap_or(sa.active);
+    sa.active = config.active.map_or(sa.active, |active| active == 1);
     sa.next_pn = number.unwrap_or(sa.next_pn);
     if let Some(number) = number {
         state.oracle.rx_number_set(&before, number);
@@ -337,9 +352,6 @@ fn update_offload(state: &mut State, index: u32, of: &Attributes<'_>) -> Result<
     let nest = of.nest(top::OFFLOAD).ok_or(INVALID)?;
     secy(state, index)?;
     let offload = nest.u8(OFFLOAD_TYPE).map_err(invalid)?.ok_or(INVALID)?;
-    if offload > 2 {
-        return Err(INVALID);
-    }
     route::check_offload(state, index, offload)?;
     secy(state, index)?.offload = offload;
     Ok(())

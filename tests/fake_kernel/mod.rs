@@ -26,6 +26,7 @@ use macsecd::dataplane::kernel::Netlink;
 
 pub(crate) use faults::Fault;
 pub(crate) use socket::{Asked, Protocol};
+#[allow(unused_imports, reason = "shared by tests that each use a part")]
 pub(crate) use state::{Link, Quirks, Sa, Secy, State};
 
 use socket::{Kernel, Socket};

@@ -14,6 +14,8 @@ pub(crate) struct Oracle {
     used: BTreeMap<Stream, BTreeMap<u64, u64>>,
     /// Whether whoever asks over the sockets is held to the rules of a good daemon.
     pub(super) strict: bool,
+    /// Whether it sees nothing at all.
+    pub(super) off: bool,
     /// The keys of transmit associations that were ever added over the sockets.
     added: BTreeSet<Vec<u8>>,
     /// Those that were switched off again, by whomever.
@@ -23,6 +25,9 @@ pub(crate) struct Oracle {
 impl Oracle {
     /// Frames go out with these numbers.
     pub(super) fn spend(&mut self, secy: &Secy, sa: &Sa, first: u64, last: u64) {
+        if self.off {
+            return;
+        }
         let runs = self.used.entry(stream(secy, sa)).or_default();
         let before = runs.range(..=last).next_back();
         if let Some((from, to)) = before.filter(|(_, to)| **to >= first) {

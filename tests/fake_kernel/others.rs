@@ -96,7 +96,7 @@ impl FakeKernel {
     pub(crate) fn transmit(&self, name: &str, frames: u64) -> u64 {
         self.with(|state| {
             let link = state.named_mut(name).expect("the test names an interface");
-            let up = link.up;
+            let up = link.up && link.carrier;
             let secy = link.secy_mut().expect("the test names a MACsec interface");
             if !up {
                 return 0;
@@ -145,6 +145,7 @@ fn last_pn(secy: &Secy) -> u64 {
 /// switched on again starts over at 1, as the kernel's does.
 fn protect(secy: &mut Secy, frames: u64) -> Option<(Secy, super::state::Sa, u64, u64)> {
     let (an, last_pn) = (secy.encoding_sa, last_pn(secy));
+    secy.operational = secy.tx_sa(an).is_some_and(|sa| sa.active);
     let sa = secy.tx_sa_mut(an).filter(|sa| sa.active)?;
     let first = sa.next_pn.max(1);
     let last = first.saturating_add(frames - 1).min(last_pn);

@@ -13,8 +13,9 @@ const IFF_UP: u32 = 1;
 /// IFLA_INFO_KIND and IFLA_INFO_DATA.
 const INFO_KIND: u16 = 1;
 const INFO_DATA: u16 = 2;
-/// The largest MTU of any MACsec interface.
+/// The largest MTU of any interface, and the least of an Ethernet one.
 const MTU_MAX: u32 = 65535;
+const MTU_MIN: u32 = 68;
 
 /// A request about one interface.
 struct Request<'a> {
@@ -118,6 +119,14 @@ pub(super) fn new_link(state: &mut State, flags: u16, body: &[u8]) -> Result<(),
 
 /// What the driver looks at before anything else.
 fn check(data: &Attributes<'_>) -> Result<(), Refusal> {
+    for octet in number::ENCODING_SA..=number::OFFLOAD {
+        data.u8(octet).or_else(|short| if octet == number::PAD { Ok(None) } else { Err(short) })?;
+    }
+    data.array::<2>(number::PORT)?;
+    data.u32(number::WINDOW)?;
+    for wide in [number::SCI, number::CIPHER_SUITE] {
+        data.u64(wide)?;
+    }
     let flags = [number::ENCRYPT, number::PROTECT, number::INC_SCI, number::ES, number::SCB];
     let flags = flags.into_iter().chain([number::REPLAY_PROTECT]);
     for flag in flags {
@@ -232,12 +241,17 @@ fn create(state: &mut State, request: &Request<'_>) -> Result<(), Refusal> {
     let data = request.data.as_ref().unwrap_or(&empty);
     let parent = request.attributes.u32(libc::IFLA_LINK)?.ok_or(libc::EINVAL)?;
     let below = state.at(parent).ok_or(libc::ENODEV)?;
-    let Kind::Parent(kind) = &below.kind else { return Err(libc::EINVAL.into()) };
+    let occupied = match &below.kind {
+        Kind::Parent(parent) => parent.occupied,
+        // One on the other is as good.
+        Kind::Macsec(_) => false,
+        Kind::Other => return Err(libc::EINVAL.into()),
+    };
     let offload = data.u8(number::OFFLOAD)?.unwrap_or(0);
     if offload != 0 && !can_offload(state, parent, offload) {
         return Err(libc::EOPNOTSUPP.into());
     }
-    if kind.occupied {
+    if occupied {
         return Err(libc::EBUSY.into());
     }
     let mac = request.attributes.array(libc::IFLA_ADDRESS)?.unwrap_or(below.mac);
@@ -245,6 +259,9 @@ fn create(state: &mut State, request: &Request<'_>) -> Result<(), Refusal> {
         (Some(sci), _) => sci,
         (None, port) => joined(mac, port.unwrap_or([0, 1])),
     };
+    if data.has(number::SCI) && data.u8(number::INC_SCI)? == Some(0) {
+        return Err(libc::EINVAL.into());
+    }
     let name = request.name.as_deref().unwrap_or("macsec0");
     if state.named(name).is_some() {
         return Err(libc::EEXIST.into());
@@ -317,16 +334,15 @@ fn set_link(state: &mut State, index: u32, request: &Request<'_>) -> Result<(), 
 
 fn set_mtu(state: &mut State, index: u32, mtu: u32) -> Result<(), Refusal> {
     let link = state.at(index).ok_or(libc::ENODEV)?;
-    let max = match link.secy() {
-        Some(_) if mtu > MTU_MAX => {
-            return Err(Refusal::saying(libc::EINVAL, "mtu greater than device maximum"));
-        }
-        Some(secy) => {
-            let below = state.links.get(&secy.parent).map_or(0, |below| below.mtu);
-            secure_mtu(below, secy.icv_len)
-        }
-        None => MTU_MAX,
-    };
+    let secy = link.secy();
+    if mtu > MTU_MAX {
+        return Err(Refusal::saying(libc::EINVAL, "mtu greater than device maximum"));
+    }
+    if secy.is_none() && mtu < MTU_MIN {
+        return Err(Refusal::saying(libc::EINVAL, "mtu less than device minimum"));
+    }
+    let below = secy.and_then(|secy| Some((state.links.get(&secy.parent)?, secy.icv_len)));
+    let max = below.map_or(MTU_MAX, |(below, icv_len)| secure_mtu(below.mtu, icv_len));
     if mtu > max {
         return Err(libc::ERANGE.into());
     }

@@ -152,7 +152,8 @@ impl Secy {
             icv_len: 16,
             window: 0,
             encoding_sa: 0,
-            operational: false,
+            // Until the first frame is to go out, or somebody chooses the association.
+            operational: true,
             encrypt: false,
             protect: true,
             include_sci: true,
@@ -221,6 +222,9 @@ impl Link {
     /// The state after the carrier has come or gone, for whoever does not set it himself (RFC 2863).
     fn settle(&mut self) {
         self.stirred = false;
+        if self.carrier && self.operstate == oper::UP {
+            return;
+        }
         self.operstate = match (self.carrier, &self.kind) {
             (false, Kind::Macsec(_)) => oper::LOWER_LAYER_DOWN,
             (false, Kind::Parent(_) | Kind::Other) => oper::DOWN,
@@ -303,11 +307,10 @@ impl State {
         self.links.values().filter_map(Link::secy).filter(move |secy| secy.parent == parent)
     }
 
-    fn links_on(&mut self, parent: u32) -> impl Iterator<Item = (&mut Link, u8)> {
-        self.links.values_mut().filter_map(move |link| {
-            let icv_len = link.secy().filter(|secy| secy.parent == parent)?.icv_len;
-            Some((link, icv_len))
-        })
+    /// The MACsec interfaces on an interface.
+    fn above(&self, index: u32) -> Vec<u32> {
+        let on = |link: &&Link| link.secy().is_some_and(|secy| secy.parent == index);
+        self.links.values().filter(on).map(|link| link.index).collect()
     }
 
     /// Adds an interface and returns its index: the given one, or the next that is free.
@@ -323,23 +326,32 @@ impl State {
     /// Removes an interface and the MACsec interfaces on it.
     pub(crate) fn remove(&mut self, index: u32) {
         self.links.remove(&index);
-        self.links.retain(|_, link| link.secy().is_none_or(|secy| secy.parent != index));
         self.generation += 1;
+        self.above(index).into_iter().for_each(|above| self.remove(above));
     }
 
     /// Has the MACsec interfaces follow their parent's MTU downwards, and its carrier.
     pub(crate) fn follow(&mut self, parent: u32) {
         let Some(below) = self.links.get(&parent) else { return };
         let (mtu, carrier) = (below.mtu, below.carrier);
-        for (link, icv_len) in self.links_on(parent) {
-            link.mtu = link.mtu.min(secure_mtu(mtu, icv_len));
-            link.set_carrier(carrier);
+        for index in self.above(parent) {
+            if let Some(link) = self.links.get_mut(&index) {
+                let icv_len = link.secy().map_or(16, |secy| secy.icv_len);
+                link.mtu = link.mtu.min(secure_mtu(mtu, icv_len));
+                link.set_carrier(carrier);
+            }
+            self.follow(index);
         }
     }
 
     /// What the kernel does a moment after each change of a carrier.
     pub(super) fn settle(&mut self) {
         self.links.values_mut().filter(|link| link.stirred).for_each(Link::settle);
+    }
+
+    /// From now on nobody minds what keys are used for.
+    pub(crate) fn oblivious(&mut self) {
+        self.oracle.off = true;
     }
 
     /// Takes an interface up or down.

@@ -61,6 +61,13 @@ impl Namespace {
         self.0.set_address(name, address).unwrap();
     }
 
+    /// Makes an interface.
+    pub fn add(&self, link: LinkMessage) {
+        self.0
+            .netlink(|handle| async move { handle.link().add(link).execute().await })
+            .expect("making an interface");
+    }
+
     /// Takes an interface down.
     pub fn down(&self, name: &str) {
         self.0.change(LinkUnspec::new_with_name(name).down().build()).unwrap();
@@ -69,6 +76,11 @@ impl Namespace {
     /// Sets the MTU of an interface.
     pub fn set_mtu(&self, name: &str, mtu: u32) {
         self.0.change(LinkUnspec::new_with_name(name).mtu(mtu).build()).unwrap();
+    }
+
+    /// Gives an interface a MAC address.
+    pub fn set_address(&self, name: &str, address: [u8; 6]) {
+        self.0.set_address(name, address).unwrap();
     }
 
     /// Deletes an interface, and the other end of its cable with it.
