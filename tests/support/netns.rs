@@ -56,11 +56,6 @@ impl Namespace {
         self.0.change(link).expect("changing an interface");
     }
 
-    /// Gives an interface a MAC address.
-    pub fn set_address(&self, name: &str, address: [u8; 6]) {
-        self.0.set_address(name, address).unwrap();
-    }
-
     /// Makes an interface.
     pub fn add(&self, link: LinkMessage) {
         self.0
