@@ -1,4 +1,5 @@
-//! Tests that need a kernel with MACsec, and root on it: they are run inside a virtual machine.
+//! What only a kernel with MACsec can show. `make kernel-test` runs it in a guest that has one; it
+//! takes root, and no other kernel will do.
 
 #![cfg(feature = "daemon")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]

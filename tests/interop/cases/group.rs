@@ -1,0 +1,83 @@
+//! More than two, or two with something in between.
+
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::{Result, ensure};
+use macsecd::control::KeyServer;
+
+use super::{Case, SUPPLICANT};
+use crate::member::{DEFAULT_SUITE, Member, Terms};
+use crate::ours::{Ours, Plane};
+use crate::place::Place;
+use crate::rig::{ROUNDS, Role, until_secured};
+use crate::row::{Label, Outcome};
+use crate::supplicant::Supplicant;
+
+/// Who sits on a machine.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Kind {
+    Ours,
+    Theirs,
+}
+
+use Kind::{Ours as O, Theirs as T};
+
+pub(super) fn cases(plane: Plane) -> Vec<Case> {
+    let group = |what: &str, kinds: &'static [Kind], role| group(what, plane, kinds, role);
+    let mut cases = Vec::new();
+    for role in [Role::Server, Role::Client] {
+        cases.push(group("two on a bridge", &[O, T], role));
+        cases.push(group("three on a bridge, one ours", &[O, T, T], role));
+        cases.push(group("three on a bridge, two ours", &[O, O, T], role));
+    }
+    cases
+}
+
+fn group(what: &str, plane: Plane, kinds: &'static [Kind], role: Role) -> Case {
+    let label = Label {
+        peer: SUPPLICANT.to_owned(),
+        plane: plane.to_string(),
+        role: role.name().to_owned(),
+        suite: DEFAULT_SUITE.to_owned(),
+        what: what.to_owned(),
+    };
+    let run = move |folder: &Path| gather(folder, plane, kinds, role);
+    Case { label, seconds: 8, run: Box::new(run) }
+}
+
+/// All of them start at the same time. The first of the side that is to serve has the best priority.
+fn gather(folder: &Path, plane: Plane, kinds: &[Kind], role: Role) -> Result<Outcome> {
+    let place = Place::bridged(u8::try_from(kinds.len())?)?;
+    let serving = match role {
+        Role::Server => Kind::Ours,
+        Role::Client => Kind::Theirs,
+    };
+    let server = kinds.iter().position(|kind| *kind == serving);
+    let (mut members, mut ours): (Vec<Box<dyn Member>>, Vec<_>) = Default::default();
+    let began = Instant::now();
+    for (index, (kind, machine)) in kinds.iter().zip(&place.machines).enumerate() {
+        let priority = if Some(index) == server { 16 } else { 100 };
+        let terms = Terms { priority, ..Terms::default() };
+        let name = format!("member{index}");
+        members.push(match kind {
+            Kind::Ours => Box::new(Ours::start(machine, folder, &name, &terms, plane)?),
+            Kind::Theirs => Box::new(Supplicant::start(machine, folder, &name, &terms)?),
+        });
+        if *kind == Kind::Ours {
+            ours.push((index, folder.join(format!("{name}.sock"))));
+        }
+    }
+    let members: Vec<&dyn Member> = members.iter().map(Box::as_ref).collect();
+    let (mut traffic, secured) = until_secured(&place.machines, &members)?;
+    let count = traffic.exchange(ROUNDS)?;
+    for (index, socket) in ours {
+        let mut client = macsecd::control::Client::connect(&socket)?;
+        let port = &client.status(None)?.status.ports[0];
+        let own = port.key_server == KeyServer::Own;
+        ensure!(own == (Some(index) == server), "member {index} sees {:?} serve", port.key_server);
+        ensure!(port.peers.len() == kinds.len() - 1, "member {index}: {:?}", port.peers);
+    }
+    place.finish()?;
+    Ok(Outcome::secured(secured - began).with(count))
+}

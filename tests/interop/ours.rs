@@ -1,0 +1,112 @@
+//! Our end: a `macsecd`, asked over its control socket.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use macsecd::control::{Client, PortState, PortStatus};
+
+use crate::member::{Member, Process, Terms, write_private};
+use crate::place::{CABLE, Machine, SECURE};
+
+/// Who protects the frames at our end.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Plane {
+    Kernel,
+    Userspace,
+}
+
+impl fmt::Display for Plane {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Kernel => "kernel",
+            Self::Userspace => "userspace",
+        })
+    }
+}
+
+/// A running daemon.
+pub(crate) struct Ours {
+    process: Process,
+    socket: PathBuf,
+}
+
+impl Ours {
+    /// Starts it, and returns at once. `folder` is for its files; `name` tells them from others'.
+    pub(crate) fn start(
+        machine: &Machine,
+        folder: &Path,
+        name: &str,
+        terms: &Terms,
+        plane: Plane,
+    ) -> Result<Self> {
+        let file = |suffix: &str| folder.join(format!("{name}.{suffix}"));
+        write_private(&file("toml"), &text(terms, plane))?;
+        let mut command = Command::new(env!("CARGO_BIN_EXE_macsecd"));
+        command.arg("--config").arg(file("toml")).arg("--socket").arg(file("sock"));
+        command.args(["--log-level", "debug"]).env_remove("JOURNAL_STREAM");
+        let process = Process::start(machine, &mut command, &file("log"))?;
+        Ok(Self { process, socket: file("sock") })
+    }
+
+    /// Where the port stands; `None` before the daemon listens.
+    pub(crate) fn port(&self) -> Result<Option<PortStatus>> {
+        use macsecd::control::ClientError::NotRunning;
+        let mut client = match Client::connect(&self.socket) {
+            Err(NotRunning(_)) => return Ok(None),
+            other => other?,
+        };
+        Ok(client.status(None)?.status.ports.into_iter().next())
+    }
+
+    /// The port, which is there by now.
+    pub(crate) fn settled_port(&self) -> Result<PortStatus> {
+        self.port()?.context("macsecd does not listen")
+    }
+
+    /// The number of the SAK in use.
+    pub(crate) fn key_number(&self) -> Result<Option<u32>> {
+        Ok(self.settled_port()?.sak.map(|sak| sak.key_number))
+    }
+
+    /// Has a new SAK made.
+    pub(crate) fn rekey(&self) -> Result<()> {
+        Ok(Client::connect(&self.socket)?.rekey(CABLE)?)
+    }
+
+    /// Ends it, as a crash does or as an operator would.
+    pub(crate) fn end(&mut self, crash: bool) -> Result<()> {
+        if crash { self.process.crash() } else { self.process.stop() }
+    }
+}
+
+impl Member for Ours {
+    fn is_secured(&self) -> Result<bool> {
+        Ok(self.port()?.is_some_and(|port| port.state == PortState::Secured))
+    }
+
+    fn tell(&self) -> String {
+        let told = Client::connect(&self.socket).and_then(|mut client| client.status(None));
+        told.map_or_else(|error| error.to_string(), |document| document.json)
+    }
+}
+
+fn text(terms: &Terms, plane: Plane) -> String {
+    let Terms { priority, ckn, cak, port, confidential, suite } = terms;
+    format!(
+        r#"[[port]]
+interface = "{CABLE}"
+secure-interface = "{SECURE}"
+cipher-suites = ["{suite}"]
+dataplane = "{plane}"
+key-server-priority = {priority}
+confidentiality = {confidential}
+port-id = {port}
+
+[[port.key]]
+ckn = "{ckn}"
+cak = "{cak}"
+"#
+    )
+}

@@ -1,0 +1,124 @@
+//! What crosses a machine's interface, in both directions.
+
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+use anyhow::{Context, Result, anyhow, bail};
+use macsecd::sys::PacketSocket;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use crate::place::{CABLE, Mac, Machine};
+
+/// Frames, and when the first key-exchange frames came.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Seen {
+    by_type: BTreeMap<u16, u64>,
+    missed: u64,
+    /// When each machine was first heard to speak.
+    pub(crate) first_words: BTreeMap<Mac, Instant>,
+}
+
+/// Listens in a thread of its own until it is dropped.
+pub(crate) struct Watcher {
+    seen: Arc<Mutex<Seen>>,
+    done: Arc<AtomicBool>,
+    thread: Option<JoinHandle<Result<()>>>,
+}
+
+const EAPOL: u16 = 0x888e;
+const MACSEC: u16 = 0x88e5;
+
+/// How long the thread may sleep over the end.
+const NAP_MS: u8 = 50;
+
+impl Watcher {
+    /// Starts to listen, best before the interface is up.
+    pub(crate) fn new(machine: &Machine) -> Result<Self> {
+        let index = machine.namespace.index(CABLE)?;
+        let socket = machine.namespace.run(|| Ok(PacketSocket::observer(index)?))?;
+        let (seen, done) = (Arc::<Mutex<Seen>>::default(), Arc::<AtomicBool>::default());
+        let thread = thread::spawn({
+            let (seen, done) = (Arc::clone(&seen), Arc::clone(&done));
+            move || listen(&socket, &seen, &done)
+        });
+        Ok(Self { seen, done, thread: Some(thread) })
+    }
+
+    /// What was seen so far.
+    pub(crate) fn seen(&self) -> Seen {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Ends.
+    ///
+    /// # Errors
+    ///
+    /// Where it could not listen.
+    pub(crate) fn finish(mut self) -> Result<Seen> {
+        self.done.store(true, Ordering::Relaxed);
+        let thread = self.thread.take().context("it runs until now")?;
+        thread.join().map_err(|_| anyhow!("the watcher panicked"))??;
+        Ok(self.seen())
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        self.done.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Seen {
+    /// Checks that nothing went in clear.
+    ///
+    /// # Errors
+    ///
+    /// Where anything did, or may have, unseen.
+    pub(crate) fn is_closed(&self) -> Result<()> {
+        for (kind, count) in &self.by_type {
+            if ![EAPOL, MACSEC].contains(kind) {
+                bail!("{count} frames of the EtherType 0x{kind:04X} crossed the cable");
+            }
+        }
+        if self.missed > 0 {
+            bail!("{} frames crossed the cable unseen", self.missed);
+        }
+        Ok(())
+    }
+}
+
+fn listen(socket: &PacketSocket, seen: &Mutex<Seen>, done: &AtomicBool) -> Result<()> {
+    let mut header = [0; 14];
+    // What has come is taken in before the end.
+    loop {
+        let ending = done.load(Ordering::Relaxed);
+        match socket.recv(&mut header) {
+            Ok(_) => {
+                let [_, _, _, _, _, _, source @ .., high, low] = header;
+                let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+                let kind = u16::from_be_bytes([high, low]);
+                *seen.by_type.entry(kind).or_default() += 1;
+                if kind == EAPOL {
+                    seen.first_words.entry(source).or_insert_with(Instant::now);
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                if ending {
+                    let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+                    seen.missed = socket.statistics()?.dropped;
+                    return Ok(());
+                }
+                let wanted = PollFd::new(socket.as_fd(), PollFlags::POLLIN);
+                poll(&mut [wanted], PollTimeout::from(NAP_MS))?;
+            }
+            // The interface goes down and up again; the socket stays.
+            Err(error) if error.kind() == ErrorKind::NetworkDown => {}
+            Err(error) => return Err(error).context("watching a cable"),
+        }
+    }
+}
