@@ -127,7 +127,7 @@ impl Traffic {
     fn exchange_while(&mut self, mut more: impl FnMut() -> bool) -> Result<Count> {
         self.receive()?;
         self.under_way.clear();
-        let mut sent = 0;
+        let (mut sent, first) = (0, self.next);
         loop {
             for (from, to) in self.pairs().collect::<Vec<_>>() {
                 // What the interface refuses is lost like any other.
@@ -148,7 +148,11 @@ impl Traffic {
                 news = Instant::now();
             }
         }
-        Ok(Count { sent, lost: u64::try_from(self.under_way.drain().count())? })
+        let lost: Vec<Waybill> = self.under_way.drain().collect();
+        if !lost.is_empty() {
+            eprintln!("lost, by sender, receiver and number: {lost:?}, of {first}..{}", self.next);
+        }
+        Ok(Count { sent, lost: u64::try_from(lost.len())? })
     }
 
     fn pairs(&self) -> impl Iterator<Item = (u8, u8)> + use<> {

@@ -89,12 +89,14 @@ fn no_loss(outcome: Outcome) -> Result<Outcome> {
 
 fn print_logs(folder: &Path) -> Result<()> {
     /// Enough for the last minute of either program.
-    const LINES: usize = 150;
+    const LINES: usize = 1000;
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         if path.extension().is_some_and(|extension| extension == "log") {
             let log = String::from_utf8_lossy(&fs::read(&path)?).into_owned();
-            let lines: Vec<&str> = log.lines().collect();
+            // wpa_supplicant says so each time it is asked for its status.
+            let is_noise = |line: &&str| line.ends_with("EAP Session-Id not available");
+            let lines: Vec<&str> = log.lines().filter(|line| !is_noise(line)).collect();
             eprintln!("--- the end of {}", path.display());
             lines.iter().rev().take(LINES).rev().for_each(|line| eprintln!("{line}"));
         }

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 use nix::sys::signal::{Signal, kill};
@@ -57,6 +58,13 @@ pub(crate) trait Member {
     ///
     /// Where it does not answer.
     fn is_secured(&self) -> Result<bool>;
+
+    /// Waits until it says so.
+    ///
+    /// # Errors
+    ///
+    /// Where it does not by `deadline`.
+    fn until_secured(&self, deadline: Instant) -> Result<()>;
 
     /// What it says of itself, for a failure's report.
     fn tell(&self) -> String;

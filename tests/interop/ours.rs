@@ -3,9 +3,11 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use macsecd::control::{Client, PortState, PortStatus};
+use macsecd::control::{Client, ClientError, PortState, PortStatus};
 
 use crate::member::{Member, Process, Terms, write_private};
 use crate::place::{CABLE, Machine, SECURE};
@@ -52,9 +54,8 @@ impl Ours {
 
     /// Where the port stands; `None` before the daemon listens.
     pub(crate) fn port(&self) -> Result<Option<PortStatus>> {
-        use macsecd::control::ClientError::NotRunning;
         let mut client = match Client::connect(&self.socket) {
-            Err(NotRunning(_)) => return Ok(None),
+            Err(ClientError::NotRunning(_)) => return Ok(None),
             other => other?,
         };
         Ok(client.status(None)?.status.ports.into_iter().next())
@@ -84,6 +85,23 @@ impl Ours {
 impl Member for Ours {
     fn is_secured(&self) -> Result<bool> {
         Ok(self.port()?.is_some_and(|port| port.state == PortState::Secured))
+    }
+
+    fn until_secured(&self, deadline: Instant) -> Result<()> {
+        let mut watch = loop {
+            match Client::connect(&self.socket) {
+                Err(ClientError::NotRunning(_)) if Instant::now() < deadline => {
+                    thread::sleep(Duration::from_millis(5));
+                }
+                other => break other?.watch(Some(CABLE))?,
+            }
+        };
+        loop {
+            let ports = watch.next(deadline)?.status.ports;
+            if ports.iter().any(|port| port.state == PortState::Secured) {
+                return Ok(());
+            }
+        }
     }
 
     fn tell(&self) -> String {

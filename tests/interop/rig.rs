@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use macsecd::control::KeyServer;
 
-use crate::frames::Traffic;
+use crate::frames::{Count, Traffic};
 use crate::member::{Member, Terms};
 use crate::ours::{Ours, Plane};
-use crate::place::{Machine, Place};
+use crate::place::{Machine, Place, SECURE};
 use crate::row::Outcome;
 use crate::supplicant::Supplicant;
 
@@ -108,10 +108,15 @@ impl Meeting {
         &self.place.machines[1 - self.invitation.seat]
     }
 
-    /// When the peer could first hear us.
+    /// When we first spoke.
     pub(crate) fn first_word(&self) -> Result<Instant> {
-        let words = self.place.seen().first_words;
-        words.get(&self.our_machine().mac).copied().context("macsecd has not sent an MKPDU")
+        self.place.seen().first_word(self.our_machine().mac).context("macsecd has not spoken")
+    }
+
+    /// When we first spoke in answer to the peer: before that, what we say proves nothing to it.
+    pub(crate) fn first_answer(&self) -> Result<Instant> {
+        let seen = self.place.seen();
+        seen.first_answer(self.our_machine().mac).context("macsecd has not answered")
     }
 
     /// Waits until both say that they are secured and frames pass both ways; tells when they did.
@@ -119,14 +124,19 @@ impl Meeting {
         until_secured(&self.place.machines, &[&self.ours, &self.peer])
     }
 
-    /// Waits for the same, passes some traffic, and checks who has made the key.
+    /// Waits for the same, and does what remains.
     pub(crate) fn conclude(self, role: Role) -> Result<Outcome> {
-        let (mut traffic, secured) = self.until_secured()?;
+        let (_, secured) = self.until_secured()?;
         let outcome = Outcome::secured(secured - self.first_word()?);
-        let count = traffic.exchange(ROUNDS)?;
+        Ok(outcome.with(self.exchange_and_finish(role)?))
+    }
+
+    /// Passes some traffic, checks who has made the key, and ends.
+    pub(crate) fn exchange_and_finish(self, role: Role) -> Result<Count> {
+        let count = Traffic::open(&self.place.machines)?.exchange(ROUNDS)?;
         self.check_role(role)?;
         self.place.finish()?;
-        Ok(outcome.with(count))
+        Ok(count)
     }
 
     /// Checks that both ends agree on who makes the key.
@@ -141,11 +151,16 @@ impl Meeting {
         Ok(())
     }
 
-    /// Ends the peer as a crash does, and starts it again.
+    /// Ends the peer as a crash of its machine does, and starts it again.
+    ///
+    /// A `wpa_supplicant` that finds the interface of one that was killed cannot use it: of the
+    /// receive channel it says "Object exists", and drops us as a peer.
     pub(crate) fn restart_peer(&mut self) -> Result<()> {
         let Invitation { theirs, seat, .. } = &self.invitation;
         self.peer.crash()?;
         let machine = &self.place.machines[1 - seat];
+        let index = machine.namespace.index(SECURE)?;
+        machine.namespace.netlink(|handle| async move { handle.link().del(index).execute().await })?;
         self.peer = Supplicant::start(machine, &self.folder, "peer", theirs)?;
         Ok(())
     }
@@ -166,12 +181,8 @@ pub(crate) fn until_secured(
     members: &[&dyn Member],
 ) -> Result<(Traffic, Instant)> {
     let deadline = Instant::now() + PATIENCE;
-    while !members.iter().map(|member| member.is_secured()).all(|secured| matches!(secured, Ok(true)))
-    {
-        if Instant::now() > deadline {
-            bail!("not secured within {PATIENCE:?}: {}", tell(members));
-        }
-        thread::sleep(Duration::from_millis(2));
+    for member in members {
+        member.until_secured(deadline).with_context(|| tell(members))?;
     }
     let mut traffic = Traffic::open(machines)?;
     let at = traffic.until_through(deadline).with_context(|| tell(members))?;
@@ -196,6 +207,6 @@ pub(crate) fn until(
             return Ok(now);
         }
         ensure!(now < deadline, "not within {limit:?}: {what}");
-        thread::sleep(Duration::from_millis(5));
+        thread::sleep(Duration::from_millis(10));
     }
 }

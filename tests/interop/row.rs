@@ -58,6 +58,27 @@ impl Outcome {
     }
 }
 
+/// Several times of the same, of which the one in the middle counts.
+pub(crate) struct Median {
+    pub(crate) ms: f64,
+    sorted: Vec<f64>,
+}
+
+impl Median {
+    /// Of an odd number of times.
+    pub(crate) fn of(mut times: Vec<f64>) -> Self {
+        times.sort_by(f64::total_cmp);
+        Self { ms: times[times.len() / 2], sorted: times }
+    }
+}
+
+impl fmt::Display for Median {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all: Vec<_> = self.sorted.iter().map(|ms| format!("{ms:.0}")).collect();
+        write!(f, "{:.0} ms ({})", self.ms, all.join(" "))
+    }
+}
+
 pub(crate) fn millis(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1000.0
 }

@@ -5,7 +5,8 @@ use std::fs;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
@@ -77,6 +78,14 @@ impl Supplicant {
 impl Member for Supplicant {
     fn is_secured(&self) -> Result<bool> {
         Ok(self.ask("STATUS")?.lines().any(|line| line == "Secured=Yes"))
+    }
+
+    fn until_secured(&self, deadline: Instant) -> Result<()> {
+        while !matches!(self.is_secured(), Ok(true)) {
+            ensure!(Instant::now() < deadline, "wpa_supplicant is not secured");
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
     }
 
     fn tell(&self) -> String {

@@ -14,13 +14,12 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::place::{CABLE, Mac, Machine};
 
-/// Frames, and when the first key-exchange frames came.
+/// Frames, and when and from whom each key-exchange frame came.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Seen {
     by_type: BTreeMap<u16, u64>,
     missed: u64,
-    /// When each machine was first heard to speak.
-    pub(crate) first_words: BTreeMap<Mac, Instant>,
+    words: Vec<(Instant, Mac)>,
 }
 
 /// Listens in a thread of its own until it is dropped.
@@ -74,6 +73,18 @@ impl Drop for Watcher {
 }
 
 impl Seen {
+    /// When a machine first spoke.
+    pub(crate) fn first_word(&self, of: Mac) -> Option<Instant> {
+        self.words.iter().find(|(_, source)| *source == of).map(|(at, _)| *at)
+    }
+
+    /// When a machine first spoke after it had heard another, which had heard it.
+    pub(crate) fn first_answer(&self, of: Mac) -> Option<Instant> {
+        let mut rest = self.words.iter().skip_while(|(_, source)| *source != of);
+        rest.by_ref().find(|(_, source)| *source != of)?;
+        rest.find(|(_, source)| *source == of).map(|(at, _)| *at)
+    }
+
     /// Checks that nothing went in clear.
     ///
     /// # Errors
@@ -104,7 +115,7 @@ fn listen(socket: &PacketSocket, seen: &Mutex<Seen>, done: &AtomicBool) -> Resul
                 let kind = u16::from_be_bytes([high, low]);
                 *seen.by_type.entry(kind).or_default() += 1;
                 if kind == EAPOL {
-                    seen.first_words.entry(source).or_insert_with(Instant::now);
+                    seen.words.push((Instant::now(), source));
                 }
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {

@@ -5,13 +5,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 
-use super::agree::median;
 use super::{Case, PLANES};
 use crate::member::{DEFAULT_SUITE, Terms, cak};
 use crate::ours::{Ours, Plane};
 use crate::place::Place;
 use crate::rig::{PATIENCE, ROUNDS, until, until_secured};
-use crate::row::{Label, Outcome, millis};
+use crate::row::{Label, Median, Outcome, millis};
 
 const SUITES: [&str; 4] = [DEFAULT_SUITE, "gcm-aes-256", "gcm-aes-xpn-128", "gcm-aes-xpn-256"];
 /// What two of ours may take.
@@ -48,10 +47,10 @@ fn five(folder: &Path, suite: &'static str, near: Plane, far: Plane) -> Result<O
         times.extend(one.secured_ms);
         (outcome.sent, outcome.lost) = (outcome.sent + one.sent, outcome.lost + one.lost);
     }
-    let (median, note) = median(&mut times);
-    ensure!(median <= millis(PROMPT), "the median is {median:.0} ms, of {PROMPT:?}: {note}");
-    outcome.secured_ms = Some(median);
-    Ok(outcome.noting(note))
+    let median = Median::of(times);
+    ensure!(median.ms <= millis(PROMPT), "the median of {median} is more than {PROMPT:?}");
+    outcome.secured_ms = Some(median.ms);
+    Ok(outcome.noting(median.to_string()))
 }
 
 /// Both run already when the cable is plugged in.
