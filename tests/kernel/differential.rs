@@ -38,7 +38,7 @@ enum Op {
     Transmit { command: u8, name: &'static str, sa: SaRequest },
     Receive { command: u8, name: &'static str, sci: [u8; 8], sa: SaRequest },
     Offload { name: &'static str, place: u8 },
-    Send { name: &'static str, frames: u64 },
+    Send { name: &'static str, frames: usize },
 }
 
 /// As long as the kernel may take to come back to a carrier, and a little more.
@@ -264,7 +264,7 @@ impl Dice {
             },
             88..=89 => Op::Offload { name, place: self.mostly(&[0, 1, 2], &[3]) },
             _ => {
-                let frames = u64::try_from(1 + self.below(6)).unwrap();
+                let frames = 1 + self.below(6);
                 Op::Send { name, frames }
             }
         }
@@ -349,12 +349,12 @@ impl Both {
         Self { namespace, real, kernel, model }
     }
 
-    fn send(&self, name: &str, frames: u64) {
+    fn send(&self, name: &str, frames: usize) {
         if self.namespace.has(name) {
             machine::send(&self.namespace, name, frames);
         }
         if self.kernel.secy(name).is_some() {
-            self.kernel.transmit(name, frames);
+            self.kernel.transmit(name, u64::try_from(frames).unwrap());
         }
     }
 

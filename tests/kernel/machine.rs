@@ -49,7 +49,7 @@ pub(crate) fn client(namespace: &Namespace) -> Client {
 }
 
 /// Has frames go out through an interface, as many as it takes.
-pub(crate) fn send(namespace: &Namespace, interface: &str, frames: u64) {
+pub(crate) fn send(namespace: &Namespace, interface: &str, frames: usize) {
     let index = namespace.index(interface);
     let socket = namespace.run(|| PacketSocket::sender(index).unwrap());
     for _ in 0..frames {

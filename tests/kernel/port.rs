@@ -58,6 +58,9 @@ pub(crate) fn an(number: u32) -> u8 {
     u8::try_from(number & 3).unwrap()
 }
 
+/// After so long without a frame no more are expected.
+const QUIET: Duration = Duration::from_millis(200);
+
 /// A machine with one end of a cable, of which the other end is watched.
 pub(crate) struct Wire {
     pub(crate) namespace: Namespace,
@@ -83,13 +86,23 @@ impl Wire {
 
     /// Has frames go out, and gives the packet numbers that are seen on the wire; what is in clear
     /// fails the test.
-    pub(crate) fn send(&self, interface: &str, frames: u64) -> Vec<u32> {
+    pub(crate) fn send(&self, interface: &str, frames: usize) -> Vec<u32> {
         machine::send(&self.namespace, interface, frames);
-        self.seen()
+        let (mut numbers, mut last) = (Vec::new(), Instant::now());
+        while numbers.len() < frames && last.elapsed() < QUIET {
+            let more = self.seen();
+            if more.is_empty() {
+                std::thread::sleep(Duration::from_millis(2));
+            } else {
+                last = Instant::now();
+                numbers.extend(more);
+            }
+        }
+        numbers
     }
 
     /// The packet numbers on the wire since the last time.
-    pub(crate) fn seen(&self) -> Vec<u32> {
+    fn seen(&self) -> Vec<u32> {
         let mut buffer = [0; 2048];
         let mut numbers = Vec::new();
         while let Ok(length) = self.observer.recv(&mut buffer) {
