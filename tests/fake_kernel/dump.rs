@@ -166,11 +166,9 @@ fn secy_message(index: u32, secy: &Secy, quirks: Quirks) -> Vec<u8> {
     writer.nest(top::TXSA_LIST, |list| {
         for (number, (an, sa)) in (1..).zip(present(&secy.tx)) {
             list.nest(number, |nest| {
-                // All as of now: the model does not keep the two apart.
-                let (plain, encrypted) = if secy.encrypt { (0, sa.frames) } else { (sa.frames, 0) };
+                let [protected, encrypted] = sa.sent;
                 nest.nest(sa::STATS, |stats| {
-                    stats.u32(6, plain);
-                    stats.u32(7, encrypted);
+                    stats.u32(6, protected).u32(7, encrypted);
                 });
                 sa_nest(nest, secy, an, sa);
             });
@@ -239,7 +237,7 @@ fn channel_nest(writer: &mut Writer, secy: &Secy, channel: &RxSc, quirks: Quirks
             list.nest(number, |nest| {
                 nest.nest(sa::STATS, |stats| {
                     for kind in 1..=5 {
-                        stats.u32(kind, if kind == 1 { sa.frames } else { 0 });
+                        stats.u32(kind, if kind == 1 { sa.received } else { 0 });
                     }
                 });
                 sa_nest(nest, secy, an, sa);

@@ -216,7 +216,8 @@ impl<'a> SaConfig<'a> {
             key_id,
             ssci: ssci.unwrap_or_default(),
             salt: salt.unwrap_or_default(),
-            frames: 0,
+            received: 0,
+            sent: [0; 2],
         })
     }
 }

@@ -132,7 +132,7 @@ impl FakeKernel {
             let sa = channel.sas.get_mut(usize::from(an)).and_then(Option::as_mut);
             let sa = sa.expect("the test names a receive association");
             sa.next_pn = sa.next_pn.max(pn + 1);
-            sa.frames += 1;
+            sa.received += 1;
         });
     }
 }
@@ -144,20 +144,21 @@ fn last_pn(secy: &Secy) -> u64 {
 /// Spends numbers of the association in use. An association whose numbers had run out and that was
 /// switched on again starts over at 1, as the kernel's does.
 fn protect(secy: &mut Secy, frames: u64) -> Option<(Secy, super::state::Sa, u64, u64)> {
-    let (an, last_pn) = (secy.encoding_sa, last_pn(secy));
+    let (an, last_pn, encrypt) = (secy.encoding_sa, last_pn(secy), usize::from(secy.encrypt));
     secy.operational = secy.tx_sa(an).is_some_and(|sa| sa.active);
     let sa = secy.tx_sa_mut(an).filter(|sa| sa.active)?;
     let first = sa.next_pn.max(1);
     let last = first.saturating_add(frames - 1).min(last_pn);
     sa.next_pn = if last == last_pn { 0 } else { last + 1 };
     let number = last - first + 1;
-    sa.frames = sa.frames.wrapping_add(u32::try_from(number & LAST_32).unwrap_or_default());
+    let count = sa.sent.get_mut(encrypt)?;
+    *count = count.wrapping_add(u32::try_from(number & LAST_32).unwrap_or_default());
     let sa = sa.clone();
     let before = secy.clone();
     if sa.next_pn == 0 {
         secy.activate(an, false);
     }
-    let count = secy.sent.get_mut(usize::from(secy.encrypt))?;
+    let count = secy.sent.get_mut(encrypt)?;
     *count = count.saturating_add(number);
     Some((before, sa, first, last))
 }

@@ -138,8 +138,10 @@ pub(crate) struct Sa {
     /// As the attribute has it: the number in network order.
     pub(crate) ssci: [u8; 4],
     pub(crate) salt: [u8; 12],
-    /// Frames sent or received.
-    pub(crate) frames: u32,
+    /// Frames received.
+    pub(crate) received: u32,
+    /// Frames sent: protected only, and encrypted, too.
+    pub(crate) sent: [u32; 2],
 }
 
 impl Secy {

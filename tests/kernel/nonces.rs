@@ -126,6 +126,15 @@ fn a_port_gives_up_a_key_whose_number_was_set_back() {
     assert_lost_for_good(&wire, &mut port);
 }
 
+/// The number was set back and has come further since than it was seen.
+#[test]
+fn a_port_gives_up_a_key_whose_number_was_set_back_under_traffic() {
+    let (mut wire, index, mut port) = port();
+    set_number(&mut wire.other, index, 2);
+    assert_eq!(wire.send(SECURE, 5), [2, 3, 4, 5, 6]);
+    assert_lost_for_good(&wire, &mut port);
+}
+
 #[test]
 fn a_port_gives_up_an_exhausted_key_and_does_not_switch_it_on() {
     let (mut wire, index, mut port) = port();
@@ -151,7 +160,7 @@ fn a_port_gives_up_a_key_that_somebody_put_back() {
 }
 
 #[test]
-fn a_port_gives_up_a_key_that_somebody_switched_off_and_on() {
+fn a_port_gives_up_a_key_that_somebody_switched_off() {
     let (mut wire, index, mut port) = port();
     switch(&mut wire.other, index, false);
     assert_lost_for_good(&wire, &mut port);

@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 use crate::fake_kernel::attributes::{Attributes, elements};
-use crate::fake_kernel::numbers::{link, rxsc, sa, secy, top};
+use crate::fake_kernel::numbers::{link, rxsc, secy, top};
 use crate::fake_kernel::request::Client;
 
 /// IFF_UP, IFF_RUNNING, IFF_LOWER_UP and IFF_DORMANT.
@@ -92,8 +92,7 @@ fn packets(text: &mut String, octets: &[u8]) {
 }
 
 fn association(text: &mut String, what: &str, octets: &[u8]) {
-    // What is counted of an association depends on the version.
-    flat(text, what, octets, &[sa::STATS]);
+    flat(text, what, octets, &[]);
 }
 
 fn channel(text: &mut String, number: u16, octets: &[u8]) {

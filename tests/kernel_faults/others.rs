@@ -72,6 +72,18 @@ fn a_packet_number_set_back_costs_the_key() {
     assert_key_is_lost(&kernel, &mut port);
 }
 
+/// Between two looks it may have come further than it was seen: the frames are more than the
+/// numbers then.
+#[test]
+fn a_packet_number_set_back_and_passed_again_costs_the_key() {
+    let (kernel, mut port) = secured();
+    kernel.with(crate::fake_kernel::State::oblivious);
+    kernel.edit(SECURE, |secy| secy.tx_sa_mut(AN).unwrap().next_pn = 5);
+    kernel.transmit(SECURE, 50);
+    assert_eq!(lost_after_looking(&mut port), [ki(1)]);
+    assert_eq!(kernel.transmit(SECURE, 1), 0);
+}
+
 #[test]
 fn a_packet_number_set_forward_costs_nothing() {
     let (kernel, mut port) = secured();
@@ -109,7 +121,7 @@ fn a_transmit_sa_put_back_by_somebody_is_not_taken_for_the_old_one() {
     let (kernel, mut port) = secured();
     kernel.edit(SECURE, |secy| {
         secy.tx_sa_mut(AN).unwrap().next_pn = 1;
-        secy.tx_sa_mut(AN).unwrap().frames = 0;
+        secy.tx_sa_mut(AN).unwrap().sent = [0; 2];
     });
     assert_key_is_lost(&kernel, &mut port);
 }
