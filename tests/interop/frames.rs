@@ -157,7 +157,8 @@ impl Traffic {
 
     fn pairs(&self) -> impl Iterator<Item = (u8, u8)> + use<> {
         let count = u8::try_from(self.ends.len()).expect("a handful of machines");
-        (0..count).flat_map(move |from| (0..count).map(move |to| (from, to)))
+        (0..count)
+            .flat_map(move |from| (0..count).map(move |to| (from, to)))
             .filter(|(from, to)| from != to)
     }
 

@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
-use std::thread;
+use std::thread::{self, ScopedJoinHandle};
 use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow};
@@ -17,7 +17,7 @@ pub(crate) const MARK: &str = "row ";
 pub(crate) const INSIDE: &str = "--inside";
 
 /// How many guests there are, if nobody says otherwise in this variable.
-const GUESTS: (&str, usize) = ("INTEROP_GUESTS", 3);
+const GUESTS: (&str, usize) = ("INTEROP_GUESTS", 4);
 /// The exit status of `.ci/vm/run` where a machine cannot have a guest and need not.
 const CANNOT: i32 = 77;
 
@@ -25,16 +25,16 @@ const CANNOT: i32 = 77;
 pub(crate) fn run(cases: &[Case]) -> Result<ExitCode> {
     let began = Instant::now();
     let count = std::env::var(GUESTS.0).ok().and_then(|count| count.parse().ok());
-    let shares = spread(cases, count.unwrap_or(GUESTS.1).clamp(1, cases.len().max(1)));
-    println!("{} cases in {} guests", cases.len(), shares.len());
-    let results: Vec<Guest> = thread::scope(|scope| {
-        let guests: Vec<_> =
-            shares.iter().map(|share| scope.spawn(|| boot(share))).collect();
-        let joined = guests.into_iter().map(|guest| {
-            guest.join().map_err(|_| anyhow!("a guest's keeper panicked"))?
-        });
-        joined.collect::<Result<_>>()
-    })?;
+    let (quiet, others): (Vec<&Case>, Vec<&Case>) = cases.iter().partition(|case| case.quiet);
+    let shares = spread(others, count.unwrap_or(GUESTS.1));
+    println!(
+        "{} cases, {} of them alone, in up to {} guests",
+        cases.len(),
+        quiet.len(),
+        shares.len()
+    );
+    let mut results = boot_all(&[quiet])?;
+    results.extend(boot_all(&shares)?);
     if results.iter().any(|guest| guest.status == Some(CANNOT)) {
         println!("interop: skipped");
         return Ok(ExitCode::SUCCESS);
@@ -54,12 +54,21 @@ struct Guest {
     status: Option<i32>,
 }
 
+/// Runs each share in a guest of its own, all at once.
+fn boot_all(shares: &[Vec<&Case>]) -> Result<Vec<Guest>> {
+    thread::scope(|scope| {
+        let shares = shares.iter().filter(|share| !share.is_empty());
+        let guests: Vec<_> = shares.map(|share| scope.spawn(|| boot(share))).collect();
+        let joined = guests.into_iter().map(ScopedJoinHandle::join);
+        joined.map(|guest| guest.map_err(|_| anyhow!("a guest's keeper panicked"))?).collect()
+    })
+}
+
 /// Deals out the cases, the longest first, each to whoever has the least to do.
-fn spread(cases: &[Case], guests: usize) -> Vec<Vec<&Case>> {
-    let mut shares: Vec<Vec<&Case>> = vec![Vec::new(); guests];
-    let mut sorted: Vec<&Case> = cases.iter().collect();
-    sorted.sort_by_key(|case| std::cmp::Reverse(case.seconds));
-    for case in sorted {
+fn spread(mut cases: Vec<&Case>, guests: usize) -> Vec<Vec<&Case>> {
+    let mut shares: Vec<Vec<&Case>> = vec![Vec::new(); guests.max(1)];
+    cases.sort_by_key(|case| std::cmp::Reverse(case.seconds));
+    for case in cases {
         let load = |share: &&mut Vec<&Case>| share.iter().map(|case| case.seconds).sum::<u64>();
         if let Some(share) = shares.iter_mut().min_by_key(load) {
             share.push(case);
@@ -75,7 +84,7 @@ fn boot(share: &[&Case]) -> Result<Guest> {
     let built = own.parent().and_then(Path::parent).context("this program is in a folder")?;
     let expected: u64 = share.iter().map(|case| case.seconds).sum();
     let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.ci/vm/run"));
-    command.arg("-t").arg((60 + 4 * expected).to_string()).arg("-s").arg(built);
+    command.arg("-t").arg((60 + 3 * expected).to_string()).arg("-s").arg(built);
     command.arg(&own).arg(INSIDE).args(share.iter().map(|case| case.label.name()));
     let mut child = command
         .stdin(Stdio::null())

@@ -89,7 +89,7 @@ fn no_loss(outcome: Outcome) -> Result<Outcome> {
 
 fn print_logs(folder: &Path) -> Result<()> {
     /// Enough for the last minute of either program.
-    const LINES: usize = 1000;
+    const LINES: usize = 100_000;
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         if path.extension().is_some_and(|extension| extension == "log") {

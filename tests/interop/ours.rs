@@ -6,7 +6,7 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use macsecd::control::{Client, ClientError, PortState, PortStatus};
 
 use crate::member::{Member, Process, Terms, write_private};
@@ -33,6 +33,9 @@ pub(crate) struct Ours {
     process: Process,
     socket: PathBuf,
 }
+
+/// Between one question and the next.
+const NAP: Duration = Duration::from_millis(10);
 
 impl Ours {
     /// Starts it, and returns at once. `folder` is for its files; `name` tells them from others'.
@@ -87,20 +90,21 @@ impl Member for Ours {
         Ok(self.port()?.is_some_and(|port| port.state == PortState::Secured))
     }
 
+    /// Asks, for a watch is told at most a few times a second.
     fn until_secured(&self, deadline: Instant) -> Result<()> {
-        let mut watch = loop {
+        let mut client = loop {
             match Client::connect(&self.socket) {
-                Err(ClientError::NotRunning(_)) if Instant::now() < deadline => {
-                    thread::sleep(Duration::from_millis(5));
-                }
-                other => break other?.watch(Some(CABLE))?,
+                Err(ClientError::NotRunning(_)) if Instant::now() < deadline => thread::sleep(NAP),
+                other => break other?,
             }
         };
         loop {
-            let ports = watch.next(deadline)?.status.ports;
+            let ports = client.status(None)?.status.ports;
             if ports.iter().any(|port| port.state == PortState::Secured) {
                 return Ok(());
             }
+            ensure!(Instant::now() < deadline, "macsecd is not secured");
+            thread::sleep(NAP);
         }
     }
 

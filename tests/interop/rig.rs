@@ -75,7 +75,7 @@ impl Invitation {
     }
 
     /// Changes both ends' terms alike.
-    pub(crate) fn both(mut self, change: impl Fn(&mut Terms)) -> Self {
+    pub(crate) fn both(mut self, change: &dyn Fn(&mut Terms)) -> Self {
         change(&mut self.ours);
         change(&mut self.theirs);
         self
@@ -160,7 +160,9 @@ impl Meeting {
         self.peer.crash()?;
         let machine = &self.place.machines[1 - seat];
         let index = machine.namespace.index(SECURE)?;
-        machine.namespace.netlink(|handle| async move { handle.link().del(index).execute().await })?;
+        machine
+            .namespace
+            .netlink(|handle| async move { handle.link().del(index).execute().await })?;
         self.peer = Supplicant::start(machine, &self.folder, "peer", theirs)?;
         Ok(())
     }

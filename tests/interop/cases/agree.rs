@@ -23,17 +23,19 @@ pub(super) fn cases(plane: Plane) -> Vec<Case> {
             median_of_five(folder, plane, role)
         }));
         cases.push(equal_priorities(plane, role));
-        let mut both = |what: &str, change: fn(&mut Terms)| {
-            let invitation = Invitation::new(plane, role).both(change);
-            cases.push(agree(what, role, invitation));
+        let mut both = |what: &str, change: &dyn Fn(&mut Terms)| {
+            cases.push(agree(what, role, Invitation::new(plane, role).both(change)));
         };
-        both("CAK of 256 bits", |terms| terms.cak = cak(1, 32));
-        both("integrity only", |terms| terms.confidential = false);
-        both("SCI port 65534 at both ends", |terms| terms.port = 65534);
-        for octets in [1, 3, 16, 32] {
-            let invitation = Invitation::new(plane, role).both(|terms| terms.ckn = cak(2, octets));
-            cases.push(agree(&format!("CKN of {octets} octets"), role, invitation));
+        both("CAK of 256 bits", &|terms| terms.cak = cak(1, 32));
+        both("integrity only", &|terms| terms.confidential = false);
+        let lengths = match role {
+            Role::Server => [1, 16],
+            Role::Client => [3, 32],
+        };
+        for octets in lengths {
+            both(&format!("CKN of {octets} octets"), &|terms| terms.ckn = cak(2, octets));
         }
+        both("SCI port 65534 at both ends", &|terms| terms.port = 65534);
         let mut invitation = Invitation::new(plane, role);
         (invitation.ours.port, invitation.theirs.port) = (2, 3);
         cases.push(agree("SCI ports 2 and 3", role, invitation));
@@ -49,7 +51,7 @@ fn agree(what: &str, role: Role, invitation: Invitation) -> Case {
 
 /// The lower SCI serves.
 fn equal_priorities(plane: Plane, role: Role) -> Case {
-    let mut invitation = Invitation::new(plane, role).both(|terms| terms.priority = 128);
+    let mut invitation = Invitation::new(plane, role).both(&|terms| terms.priority = 128);
     invitation.seat = match role {
         Role::Server => 0,
         Role::Client => 1,

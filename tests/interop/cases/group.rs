@@ -43,7 +43,7 @@ fn group(what: &str, plane: Plane, kinds: &'static [Kind], role: Role) -> Case {
         what: what.to_owned(),
     };
     let run = move |folder: &Path| gather(folder, plane, kinds, role);
-    Case { label, seconds: 8, run: Box::new(run) }
+    Case { label, seconds: 8, quiet: false, run: Box::new(run) }
 }
 
 /// All of them start at the same time. The first of the side that is to serve has the best priority.

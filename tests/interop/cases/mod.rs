@@ -21,6 +21,8 @@ pub(crate) struct Case {
     pub(crate) label: Label,
     /// About how long it takes, so that guests can share the work evenly.
     pub(crate) seconds: u64,
+    /// Whether its times count only on a machine that does nothing else.
+    pub(crate) quiet: bool,
     /// Given a folder for files.
     pub(crate) run: Box<Run>,
 }
@@ -62,5 +64,5 @@ fn with_supplicant(
         suite: DEFAULT_SUITE.to_owned(),
         what: what.to_owned(),
     };
-    Case { label, seconds, run: Box::new(run) }
+    Case { label, seconds, quiet: false, run: Box::new(run) }
 }

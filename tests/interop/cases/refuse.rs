@@ -25,23 +25,22 @@ pub(super) fn cases(plane: Plane) -> Vec<Case> {
     other_key.theirs.cak = cak(3, 16);
     let mut longer_key = invitation(Role::Client);
     longer_key.ours.cak = cak(1, 32);
-    let other_suite = |role| {
-        let mut invitation = invitation(role);
-        invitation.ours.suite = "gcm-aes-256";
-        invitation
-    };
+    let mut other_suite = invitation(Role::Client);
+    other_suite.ours.suite = "gcm-aes-256";
+    let mut unknown_suite = invitation(Role::Server);
+    unknown_suite.ours.suite = "gcm-aes-xpn-256";
     vec![
         refuse("CKN mismatch", "E101", true, Role::Server, other_name),
         refuse("CAK mismatch", "E102", true, Role::Server, other_key),
         refuse("CAK of other length", "E102", true, Role::Client, longer_key),
-        refuse("suite mismatch", "E203", false, Role::Client, other_suite(Role::Client)),
-        refuse("suite mismatch", "E204", false, Role::Server, other_suite(Role::Server)),
+        refuse("suite mismatch", "E203", false, Role::Client, other_suite),
+        refuse("suite unknown to the peer", "E204", false, Role::Server, unknown_suite),
     ]
 }
 
 /// A case in which we name this reason. `both` says whether the peer knows, too.
 fn refuse(what: &str, code: &'static str, both: bool, role: Role, terms: Invitation) -> Case {
-    with_supplicant(terms.plane, role, what, 11, move |folder| dark(folder, &terms, code, both))
+    with_supplicant(terms.plane, role, what, 10, move |folder| dark(folder, &terms, code, both))
 }
 
 fn dark(folder: &Path, invitation: &Invitation, code: &str, both: bool) -> Result<Outcome> {
