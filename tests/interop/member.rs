@@ -25,7 +25,7 @@ pub(crate) struct Terms {
     pub(crate) port: u16,
     /// Whether frames are encrypted, or only protected against change.
     pub(crate) confidential: bool,
-    /// The one suite allowed; `wpa_supplicant` knows no other than GCM-AES-128.
+    /// The one suite allowed; `wpa_supplicant` can be told no other than GCM-AES-128.
     pub(crate) suite: &'static str,
 }
 

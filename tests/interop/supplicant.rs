@@ -95,7 +95,7 @@ impl Member for Supplicant {
 
 fn text(terms: &Terms, control: &Path) -> Result<String> {
     let Terms { priority, ckn, cak, port, confidential, suite } = terms;
-    ensure!(*suite == DEFAULT_SUITE, "wpa_supplicant does not know {suite}");
+    ensure!(*suite == DEFAULT_SUITE, "wpa_supplicant cannot be told to use {suite}");
     Ok(format!(
         "ctrl_interface={control}
 ap_scan=0
