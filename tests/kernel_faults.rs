@@ -11,6 +11,8 @@ mod matrix;
 mod model;
 #[path = "kernel_faults/others.rs"]
 mod others;
+#[path = "kernel_faults/refusals.rs"]
+mod refusals;
 #[path = "kernel_faults/rig.rs"]
 mod rig;
 #[path = "kernel_faults/start.rs"]

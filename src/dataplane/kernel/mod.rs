@@ -175,6 +175,13 @@ impl KernelDataplane {
     /// SAK that was to be installed is not there then. Any other [`SecyError`] names the rule that
     /// the command breaks, and nothing changes.
     pub fn apply(&mut self, command: &SecyCommand) -> Result<(), SecyError> {
+        if let SecyCommand::InstallSak(install) = command
+            && install.key.offset.octets() > 0
+        {
+            // It would encrypt all of each frame.
+            let reason = "the kernel has no confidentiality offset other than 0";
+            return Err(SecyError::Refused(reason.to_owned()));
+        }
         let before = self.model.clone();
         self.model.apply(command)?;
         // What differs now is our own doing.
