@@ -8,7 +8,7 @@ use super::ledger::Life;
 use super::link::{self, Link, Plan, Which};
 use super::netlink::Failure;
 use super::reconcile::{self, flags};
-use super::seen::Secy;
+use super::seen::{Flags, Secy};
 use super::start::{self, secys};
 use super::step::Step;
 use super::{KernelDataplane, uapi};
@@ -50,6 +50,15 @@ impl KernelDataplane {
             }
         }
         Err(failed.unwrap_or_else(|| lost("somebody else changes it all the time")))
+    }
+
+    /// Sets the replay window where the kernel does not show it: what cannot be seen to differ is
+    /// not found by comparing.
+    pub(super) fn set_unseen(&mut self) -> Result<(), Failure> {
+        match flags(&self.model) {
+            Flags { replay_protect: true, .. } => Ok(()),
+            flags => self.execute(&Step::Set(flags)),
+        }
     }
 
     /// Whether a step only clears away an SA whose packet numbers are used up.

@@ -58,7 +58,8 @@ pub(super) fn seen(transmit: Vec<SeenSa>) -> Secy {
         flags: Flags {
             protect: true,
             validate: VALIDATE_STRICT,
-            window: Some(0),
+            replay_protect: true,
+            window: 0,
             include_sci: true,
             end_station: false,
             single_copy: false,

@@ -150,19 +150,16 @@ fn change(index: u32, data: impl FnOnce(Request) -> Request) -> Request {
 }
 
 fn put_flags(data: Request, flags: &Flags) -> Request {
-    let Flags { protect, validate, window, include_sci, end_station, single_copy } = *flags;
-    let data = data
-        .bool(IFLA_MACSEC_PROTECT, protect)
+    let Flags { protect, validate, replay_protect, window, include_sci, end_station, single_copy } =
+        *flags;
+    data.bool(IFLA_MACSEC_PROTECT, protect)
         .bool(IFLA_MACSEC_INC_SCI, include_sci)
         .bool(IFLA_MACSEC_ES, end_station)
         .bool(IFLA_MACSEC_SCB, single_copy)
         .u8(IFLA_MACSEC_VALIDATION, validate)
-        .bool(IFLA_MACSEC_REPLAY_PROTECT, window.is_some());
-    match window {
-        // The kernel wants it in the same message.
-        Some(window) => data.u32(IFLA_MACSEC_WINDOW, window),
-        None => data,
-    }
+        // The kernel wants both in the same message.
+        .bool(IFLA_MACSEC_REPLAY_PROTECT, replay_protect)
+        .u32(IFLA_MACSEC_WINDOW, window)
 }
 
 /// Enables an interface, or disables it.

@@ -154,6 +154,7 @@ impl KernelDataplane {
 
     /// Brings a secure interface that was just made or taken up to the wanted state.
     fn begin(&mut self) -> Result<(), Failure> {
+        self.set_unseen()?;
         self.converge()?;
         self.place_work();
         self.tend_link()
@@ -226,8 +227,10 @@ impl KernelDataplane {
                 self.converge().map_err(refused)?;
                 self.tend_link().map_err(refused)
             }
-            SecyCommand::Configure(_)
-            | SecyCommand::AddReceiver { .. }
+            SecyCommand::Configure(_) => {
+                self.set_unseen().and_then(|()| self.converge()).map_err(refused)
+            }
+            SecyCommand::AddReceiver { .. }
             | SecyCommand::RemoveReceiver(_)
             | SecyCommand::RemoveSak(_)
             | SecyCommand::RaiseLowestPn { .. } => self.converge().map_err(refused),

@@ -27,7 +27,8 @@ pub(super) fn flags(model: &SecyModel) -> Flags {
             Validate::Check => VALIDATE_CHECK,
             Validate::Strict => VALIDATE_STRICT,
         },
-        window: replay_protect.then_some(replay_window),
+        replay_protect,
+        window: replay_window,
         include_sci,
         end_station: false,
         single_copy: false,
@@ -69,7 +70,7 @@ impl<'a> Comparison<'a> {
             self.clear_sender(sa, &mut steps);
         }
         let flags = flags(self.model);
-        if self.seen.flags != flags {
+        if !self.seen.flags.show(&flags) {
             steps.push(Step::Set(flags));
         }
         for channel in &self.seen.receive {
@@ -172,8 +173,7 @@ impl<'a> Comparison<'a> {
     /// The packet number to expect so that a member's lowest one is the lowest to pass. The kernel
     /// knows only the next one, and reckons the lowest from it and the window.
     fn first(&self, member: &RxMember) -> u64 {
-        let settings = self.model.settings();
-        let window = if settings.replay_protect { settings.replay_window } else { 0 };
+        let window = self.model.settings().replay_window;
         match member.lowest_pn.0 {
             0 | 1 => 1,
             lowest => lowest.saturating_add(u64::from(window)),
@@ -248,12 +248,9 @@ fn encrypts(sak: &InstalledSak) -> bool {
     sak.key.offset != ConfidentialityOffset::IntegrityOnly
 }
 
-/// The lowest packet number that still passes, as the kernel reckons it.
+/// The lowest packet number that is not late, as the kernel reckons it.
 pub(super) fn lowest(next: u64, settings: &SecySettings) -> u64 {
-    match settings.replay_protect {
-        true => next.saturating_sub(u64::from(settings.replay_window)).max(1),
-        false => 1,
-    }
+    next.saturating_sub(u64::from(settings.replay_window)).max(1)
 }
 
 #[cfg(test)]
@@ -359,7 +356,23 @@ mod tests {
         assert_eq!(flags(&model).validate, VALIDATE_STRICT);
         model.apply(&SecyCommand::SetControlledPort(true)).unwrap();
         assert!(!flags(&model).protect);
-        assert_eq!((flags(&model).validate, flags(&model).window), (VALIDATE_CHECK, None));
+        assert_eq!((flags(&model).validate, flags(&model).replay_protect), (VALIDATE_CHECK, false));
+    }
+
+    /// The kernel counts late frames by it, and does not show it.
+    #[test]
+    fn a_window_that_cannot_be_seen_is_not_set_again_and_again() {
+        let off = SecySettings {
+            replay_protect: false,
+            replay_window: 64,
+            ..*SecyModel::new(OWN).settings()
+        };
+        let model = model(&[SecyCommand::Configure(off)]);
+        let mut seen = seen(vec![]);
+        seen.receive.clear();
+        assert_eq!(plan(&model, &ledger(&[]), &seen), ["set protect true"]);
+        seen.flags.replay_protect = false;
+        assert_eq!(plan(&model, &ledger(&[]), &seen), [""; 0]);
     }
 
     /// A sender that is over goes, and nothing brings it back.
@@ -422,7 +435,7 @@ mod tests {
         let ledger = ledger(&[(ki(1), 0, Life::Added)]);
         let at = |pn| {
             let mut seen = receiving(seen(vec![sa(1, 0, 1, false)]), &[sa(1, 0, pn, true)]);
-            seen.flags.window = Some(64);
+            seen.flags.window = 64;
             seen
         };
         assert_eq!(plan(&model, &ledger, &at(499)), ["rx 0 to 564"]);

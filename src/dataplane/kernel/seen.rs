@@ -32,11 +32,21 @@ pub(super) struct Flags {
     pub(super) protect: bool,
     /// `VALIDATE_…`.
     pub(super) validate: u8,
-    /// The replay window, where late frames are refused.
-    pub(super) window: Option<u32>,
+    /// Whether late frames are refused.
+    pub(super) replay_protect: bool,
+    /// How late a frame may be. Shown as 0 where none is refused, whatever it is.
+    pub(super) window: u32,
     pub(super) include_sci: bool,
     pub(super) end_station: bool,
     pub(super) single_copy: bool,
+}
+
+impl Flags {
+    /// Whether these are the wanted ones, as far as the kernel shows them.
+    pub(super) fn show(&self, wanted: &Self) -> bool {
+        let window = if wanted.replay_protect { wanted.window } else { 0 };
+        *self == Self { window, ..*wanted }
+    }
 }
 
 /// A receive SC.
@@ -65,7 +75,6 @@ impl Secy {
     pub(super) fn read(message: &Message<'_>) -> Option<Self> {
         let whole = Attributes::after(message.payload, GENERIC_HEADER_LEN);
         let secy = whole.nest(MACSEC_ATTR_SECY);
-        let replay = secy.bool(MACSEC_SECY_ATTR_REPLAY)?;
         Some(Self {
             index: whole.u32(MACSEC_ATTR_IFINDEX)?,
             sci: Sci::from_octets(secy.array(MACSEC_SECY_ATTR_SCI)?),
@@ -74,7 +83,8 @@ impl Secy {
             flags: Flags {
                 protect: secy.bool(MACSEC_SECY_ATTR_PROTECT)?,
                 validate: secy.u8(MACSEC_SECY_ATTR_VALIDATE)?,
-                window: replay.then(|| secy.u32(MACSEC_SECY_ATTR_WINDOW).unwrap_or(0)),
+                replay_protect: secy.bool(MACSEC_SECY_ATTR_REPLAY)?,
+                window: secy.u32(MACSEC_SECY_ATTR_WINDOW).unwrap_or(0),
                 include_sci: secy.bool(MACSEC_SECY_ATTR_INC_SCI)?,
                 end_station: secy.bool(MACSEC_SECY_ATTR_ES)?,
                 single_copy: secy.bool(MACSEC_SECY_ATTR_SCB)?,
