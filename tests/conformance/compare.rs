@@ -1,24 +1,22 @@
-//! Finds the first difference, and words it.
+//! Finds the first difference, and words it and what follows from it.
 
 use std::fmt::{Debug, Write};
 
+use macsecd::dataplane::RxProgress;
+
 use crate::script::{Observation, Script, adjusted};
-use crate::secy::{Frame, Who};
+use crate::secy::{Frame, State, Who};
 
 /// Holds what was seen of a data plane against what the model did.
 pub(crate) fn same(script: &Script, who: Who, expected: &[Observation], seen: &[Observation]) {
     let expected = adjusted(who, script, expected);
-    let mut differing = Vec::new();
+    let mut text = String::new();
     for ((step, expected), seen) in script.steps.iter().zip(&expected).zip(seen) {
-        differing.extend(difference(expected, seen).map(|text| (&step.label, text)));
+        let Some(difference) = difference(expected, seen) else { continue };
+        let then = if text.is_empty() { "differs first" } else { "and then" };
+        write!(text, "{then} at `{}`:\n{difference}", step.label).unwrap();
     }
-    let Some((label, first)) = differing.first() else { return };
-    let others: Vec<_> = differing.iter().skip(1).map(|(label, _)| label).collect();
-    let mut text = format!("{}: {who} differs first at `{label}`:\n{first}", script.name);
-    if !others.is_empty() {
-        write!(text, "\nand then at {others:?}").unwrap();
-    }
-    panic!("{text}");
+    assert!(text.is_empty(), "\n{}: {who} {text}", script.name);
 }
 
 fn difference(expected: &Observation, seen: &Observation) -> Option<String> {
@@ -27,9 +25,22 @@ fn difference(expected: &Observation, seen: &Observation) -> Option<String> {
     frames(&mut out, "on the wire", &expected.traffic.wire, &seen.traffic.wire);
     frames(&mut out, "delivered", &expected.traffic.delivered, &seen.traffic.delivered);
     values(&mut out, "counted", &expected.counted, &seen.counted);
-    values(&mut out, "the transmit SA", &expected.state.tx, &seen.state.tx);
-    values(&mut out, "the receive SAs", &expected.state.rx, &seen.state.rx);
+    values(&mut out, "the transmit SA", &sender(&expected.state), &sender(&seen.state));
+    values(&mut out, "the receive SAs", &receivers(&expected.state), &receivers(&seen.state));
     (!out.is_empty()).then_some(out)
+}
+
+fn sender(state: &State) -> Option<String> {
+    state.tx.map(|tx| format!("key {}: next {:#x}", tx.ki.number.0, tx.next_pn.0))
+}
+
+fn receivers(state: &State) -> Vec<String> {
+    let word = |rx: &RxProgress| {
+        let RxProgress { ki, sci, next_pn, lowest_pn } = rx;
+        let (next, lowest) = (next_pn.0, lowest_pn.0);
+        format!("key {} of {sci}: next {next:#x}, lowest {lowest:#x}", ki.number.0)
+    };
+    state.rx.iter().map(word).collect()
 }
 
 fn values<T: Debug + Eq>(out: &mut String, what: &str, expected: &T, seen: &T) {
@@ -55,7 +66,7 @@ fn frames(out: &mut String, what: &str, expected: &[Frame], seen: &[Frame]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::secy::{State, Traffic};
+    use crate::secy::Traffic;
 
     fn observation() -> Observation {
         let traffic = Traffic { wire: vec![vec![1, 2]], delivered: vec![] };

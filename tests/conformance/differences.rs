@@ -3,9 +3,10 @@
 //! This is a list of facts, not of excuses: a data plane must differ where it says, in just this
 //! way, or the comparison fails.
 
-use crate::frame::data;
-use crate::script::{Action, Observation, Script, Step};
-use crate::secy::{PEER, Who};
+use macsecd::ident::PacketNumber;
+
+use crate::script::{Observation, Script, Step};
+use crate::secy::Who;
 
 /// One way in which a data plane differs.
 pub(crate) struct Difference {
@@ -21,19 +22,21 @@ pub(crate) struct Difference {
 pub(crate) enum Change {
     /// So many more are counted under this name, or fewer.
     Counts(&'static str, i64),
-    /// One more frame is delivered, as this one in order.
-    Delivers(usize, Form),
+    /// One more frame is delivered, as this one in order: one of the step's others.
+    Delivers(usize, usize),
+    /// One more frame is sent, as this one in order: one of the step's others.
+    Sends(usize, usize),
+    /// This frame is not delivered.
+    Keeps(usize),
+    /// This receive SA expects this packet number next.
+    Next(usize, u64),
+    /// The lowest number that this receive SA takes is this.
+    Lowest(usize, u64),
+    /// The transmit SA sends this packet number next.
+    Sent(u64),
 }
 
-/// A frame that is delivered.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Form {
-    /// What the peer protected: data of this length.
-    Data(usize),
-}
-
-use Change::{Counts, Delivers};
-use Form::Data;
+use Change::{Counts, Delivers, Keeps, Lowest, Next, Sends, Sent};
 use Who::{Kernel, Userspace};
 
 pub(crate) const DIFFERENCES: &[Difference] = &[];
@@ -41,11 +44,8 @@ pub(crate) const DIFFERENCES: &[Difference] = &[];
 /// Makes of what the model did at a step what this data plane does.
 pub(crate) fn adjust(who: Who, script: &str, step: &Step, observation: &mut Observation) {
     for difference in DIFFERENCES.iter().filter(|difference| difference.who == who) {
-        for (_, _, changes) in difference
-            .shows
-            .iter()
-            .filter(|(name, label, _)| (*name, *label) == (script, &step.label))
-        {
+        let here = |(name, label, _): &&(&str, &str, _)| *name == script && *label == step.label;
+        for (_, _, changes) in difference.shows.iter().filter(here) {
             changes.iter().for_each(|change| change.make(step, observation));
         }
     }
@@ -61,21 +61,16 @@ pub(crate) fn check_labels(script: &Script) {
 }
 
 impl Change {
-    fn make(&self, step: &Step, observation: &mut Observation) {
-        match *self {
-            Counts(name, by) => observation.count(name, by),
-            Delivers(at, form) => {
-                observation.traffic.delivered.insert(at, form.frame(step));
-            }
-        }
-    }
-}
-
-impl Form {
-    fn frame(self, step: &Step) -> Vec<u8> {
-        let Action::Inject(_) = &step.action else { panic!("nothing is injected here") };
+    fn make(self, step: &Step, observation: &mut Observation) {
+        let Observation { traffic, state, .. } = &mut *observation;
         match self {
-            Data(len) => data(PEER, len),
+            Counts(name, by) => observation.count(name, by),
+            Delivers(at, which) => traffic.delivered.insert(at, step.others[which].clone()),
+            Sends(at, which) => traffic.wire.insert(at, step.others[which].clone()),
+            Keeps(at) => drop(traffic.delivered.remove(at)),
+            Next(sa, pn) => state.rx[sa].next_pn = PacketNumber(pn),
+            Lowest(sa, pn) => state.rx[sa].lowest_pn = PacketNumber(pn),
+            Sent(pn) => state.tx.as_mut().unwrap().next_pn = PacketNumber(pn),
         }
     }
 }

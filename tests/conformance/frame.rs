@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use macsecd::crypto::{Sak, Salt};
+use macsecd::crypto::{Sak, Salt, nonce};
 use macsecd::ident::{
     AssociationNumber, CipherSuite, ConfidentialityOffset, KeyId, KeyNumber, MemberId, PacketNumber,
 };
@@ -18,6 +18,10 @@ use crate::secy::{Frame, OWN, PEER, Station};
 pub(crate) const ETHERTYPE_DATA: [u8; 2] = [0x88, 0xb5];
 pub(crate) const ETHERTYPE_MACSEC: [u8; 2] = [0x88, 0xe5];
 pub(crate) const ETHERTYPE_EAPOL: [u8; 2] = [0x88, 0x8e];
+
+const ADDRESSES_LEN: usize = 12;
+/// The octets in front of the Secure Data where the tag carries the SCI.
+const TAGGED_HEADER_LEN: usize = ADDRESSES_LEN + 16;
 
 /// An SAK.
 #[derive(Clone, Copy, Debug)]
@@ -115,6 +119,18 @@ impl Sender {
         let pn = self.sa.reserve(1).unwrap().next().unwrap();
         protect(pn, self.style, &mut buffer, &mut Counters::default()).unwrap();
         buffer.octets().to_vec()
+    }
+
+    /// Protects EAPOL with the next packet number, which the model never does.
+    pub(crate) fn protect_eapol(&self, plain: &[u8]) -> Frame {
+        // The same with another EtherType: its addresses and tag are right.
+        let mut frame = self.protect(&with_ethertype(plain.to_vec(), ETHERTYPE_DATA));
+        let (head, sealed) = frame.split_at_mut(TAGGED_HEADER_LEN);
+        let (data, icv) = sealed.split_last_chunk_mut().unwrap();
+        data.copy_from_slice(&plain[ADDRESSES_LEN..]);
+        let pn = PacketNumber(self.sa.progress().next_pn.0 - 1);
+        *icv = self.sa.key().gcm().seal_in_place(nonce(self.sa.sci(), pn), head, data);
+        frame
     }
 
     /// So many frames of 100 octets.

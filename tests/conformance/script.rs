@@ -20,6 +20,8 @@ pub(crate) struct Script {
 pub(crate) struct Step {
     pub(crate) label: String,
     pub(crate) action: Action,
+    /// Frames that do not come out of the model, but may come out of a data plane that differs.
+    pub(crate) others: Vec<Frame>,
 }
 
 pub(crate) enum Action {
@@ -60,7 +62,7 @@ impl Script {
     fn step(&mut self, label: impl Into<String>, action: Action) -> &mut Self {
         let label = label.into();
         assert!(self.steps.iter().all(|step| step.label != label), "`{label}` is there twice");
-        self.steps.push(Step { label, action });
+        self.steps.push(Step { label, action, others: Vec::new() });
         self
     }
 
@@ -74,6 +76,16 @@ impl Script {
 
     pub(crate) fn inject(&mut self, label: impl Into<String>, frames: Vec<Frame>) -> &mut Self {
         self.step(label, Action::Inject(frames))
+    }
+
+    /// Names frames that may come of the last step where a data plane differs.
+    pub(crate) fn or_else(&mut self, others: Vec<Frame>) -> &mut Self {
+        self.steps.last_mut().expect("there is a step").others = others;
+        self
+    }
+
+    pub(crate) fn configure(&mut self, label: impl Into<String>, to: SecySettings) -> &mut Self {
+        self.apply(label, SecyCommand::Configure(to))
     }
 
     pub(crate) fn open(&mut self) -> &mut Self {
