@@ -27,6 +27,7 @@ fn difference(expected: &Observation, seen: &Observation) -> Option<String> {
     values(&mut out, "counted", &expected.counted, &seen.counted);
     values(&mut out, "the transmit SA", &sender(&expected.state), &sender(&seen.state));
     values(&mut out, "the receive SAs", &receivers(&expected.state), &receivers(&seen.state));
+    values(&mut out, "the keys lost", &expected.lost, &seen.lost);
     (!out.is_empty()).then_some(out)
 }
 
@@ -71,7 +72,7 @@ mod tests {
     fn observation() -> Observation {
         let traffic = Traffic { wire: vec![vec![1, 2]], delivered: vec![] };
         let counted = [("in_pkts_ok", 2)].into();
-        Observation { answer: Ok(()), traffic, counted, state: State::default() }
+        Observation { answer: Ok(()), traffic, counted, state: State::default(), lost: Vec::new() }
     }
 
     #[test]

@@ -55,7 +55,7 @@ impl Key {
     }
 
     pub(crate) const fn ki(&self) -> KeyId {
-        KeyId { server: MemberId::from_octets([7; 12]), number: KeyNumber(self.number) }
+        ki(self.number)
     }
 
     pub(crate) fn an(&self) -> AssociationNumber {
@@ -85,6 +85,10 @@ impl Key {
         let ssci = self.suite.is_xpn().then_some(OWN.ssci);
         SecyCommand::InstallSak(InstallSak { key: self.secy_key(), an: self.an(), ssci, receive })
     }
+}
+
+pub(crate) const fn ki(number: u32) -> KeyId {
+    KeyId { server: MemberId::from_octets([7; 12]), number: KeyNumber(number) }
 }
 
 /// What a station sends with a key: frames of the model.

@@ -9,7 +9,7 @@ use macsecd::secy::{
     SecySettings, TxSa, transmit, validate,
 };
 
-use crate::secy::{Counts, Frame, IN_PORT_CLOSED, OWN, Secy, State, Traffic, Who};
+use crate::secy::{Counts, Frame, IN_PORT_CLOSED, OWN, Secy, State, Traffic};
 
 /// The longest frame of a link with an MTU of 1500.
 const SENT_MAX: usize = 1514;
@@ -63,10 +63,6 @@ impl Model {
 }
 
 impl Secy for Model {
-    fn who(&self) -> Who {
-        Who::Model
-    }
-
     fn apply(&mut self, command: &SecyCommand) -> Result<(), SecyError> {
         self.model.apply(command)?;
         match command {

@@ -4,16 +4,19 @@
 //! interface. No time is waited for: each step ends when all of its frames are accounted for.
 
 use std::os::fd::AsRawFd;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use macsecd::dataplane::kernel::{self, KernelDataplane, KernelSettings};
 use macsecd::dataplane::{
     Dataplane, Drops, Offload, Snapshot, UserspaceDataplane, UserspaceSettings,
 };
-use macsecd::ident::CipherSuite;
+use macsecd::ident::{CipherSuite, KeyId};
 use macsecd::secy::{Counters, SecyCommand, SecyError, SecySettings, Validate};
 use macsecd::sys::PacketSocket;
 use nix::errno::Errno;
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::socket::{LinkAddr, recvfrom};
+use nix::unistd::Pid;
 
 use crate::frame::{ETHERTYPE_EAPOL, ETHERTYPE_MACSEC, ethertype, marker};
 use crate::netns::{Namespace, eventually};
@@ -57,10 +60,13 @@ pub(crate) struct Plane {
     _far: Namespace,
     settings: SecySettings,
     open: bool,
-    /// Sends to the parent from the far end.
+    /// Sends to the near end of the cable from the far end, and back.
     injector: PacketSocket,
+    returner: PacketSocket,
     cable: Watcher,
     parent: Watcher,
+    /// What has come out of the cable.
+    wire: Vec<Frame>,
     secure: Secure,
     /// Frames that userspace is to account for.
     sent: u64,
@@ -128,17 +134,18 @@ impl Plane {
         near: Namespace,
         far: Namespace,
     ) -> Self {
+        stay_on_one_processor();
         near.set_address(PARENT, OWN.sci.address().0);
         let index = near.index(PARENT);
         let plane = near.run(|| match who {
-            Who::Model => panic!("the model has no cable"),
             Who::Userspace => userspace(index, settings),
             Who::Kernel => kernel(index, settings),
         });
-        let injector = {
-            let index = far.index(PARENT);
-            far.run(|| PacketSocket::sender(index).unwrap())
+        let sender = |of: &Namespace| {
+            let index = of.index(PARENT);
+            of.run(|| PacketSocket::sender(index).unwrap())
         };
+        let (injector, returner) = (sender(&far), sender(&near));
         let cable = Watcher::new(&far, PARENT);
         let parent = Watcher::new(&near, PARENT);
         let secure = Secure::open(&near);
@@ -150,8 +157,10 @@ impl Plane {
             settings,
             open,
             injector,
+            returner,
             cable,
             parent,
+            wire: Vec::new(),
             secure,
             sent,
             injected,
@@ -181,6 +190,12 @@ impl Plane {
         } else {
             self.settle_userspace();
         }
+        // Behind all that was sent.
+        self.returner.send(&marker()).unwrap();
+        eventually("a frame passes the cable", || {
+            self.wire.extend(self.cable.frames());
+            self.wire.pop_if(|last| *last == marker()).is_some()
+        });
     }
 
     /// The kernel takes frames in order. It leaves those that are the KaY's on the parent and
@@ -209,10 +224,7 @@ impl Plane {
     }
 
     fn traffic(&mut self) -> Traffic {
-        let mut wire = self.cable.frames();
-        // A marker on its way back would be news.
-        wire.retain(|frame| !frame.is_empty());
-        Traffic { wire, delivered: self.secure.watcher.frames() }
+        Traffic { wire: std::mem::take(&mut self.wire), delivered: self.secure.watcher.frames() }
     }
 
     /// Tells whether userspace opens a socket that takes the frame.
@@ -223,6 +235,19 @@ impl Plane {
             _ => self.settings.validate != Validate::Strict,
         }
     }
+}
+
+/// Keeps this thread, and those that it starts, on one processor. Each has a queue of its own for
+/// frames on virtual cables, and only in the same queue does one frame stay behind another.
+fn stay_on_one_processor() {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let this = Pid::from_raw(0);
+    let allowed = sched_getaffinity(this).unwrap();
+    let allowed: Vec<usize> =
+        (0..CpuSet::count()).filter(|at| allowed.is_set(*at).unwrap_or(false)).collect();
+    let mut one = CpuSet::new();
+    one.set(allowed[NEXT.fetch_add(1, Relaxed) % allowed.len()]).unwrap();
+    sched_setaffinity(this, &one).unwrap();
 }
 
 fn userspace(parent_index: u32, settings: SecySettings) -> Dataplane {
@@ -270,10 +295,6 @@ fn accounted(counters: &Counters, drops: &Drops) -> (u64, u64) {
 }
 
 impl Secy for Plane {
-    fn who(&self) -> Who {
-        if self.is_kernel() { Who::Kernel } else { Who::Userspace }
-    }
-
     fn apply(&mut self, command: &SecyCommand) -> Result<(), SecyError> {
         self.tell(command)?;
         match command {
@@ -337,10 +358,16 @@ impl Secy for Plane {
         State { tx: snapshot.tx, rx: snapshot.rx }
     }
 
-    fn finish(&mut self) {
+    fn lost(&mut self) -> Vec<KeyId> {
+        self.plane.take_lost()
+    }
+}
+
+impl Plane {
+    /// Looks for what no script may cause.
+    pub(crate) fn finish(&mut self) {
         let snapshot = self.snapshot();
         assert!(snapshot.alive);
-        assert_eq!(self.plane.take_lost(), []);
         let Drops { out_port_closed, in_port_closed, .. } = snapshot.drops;
         let expected = Drops { out_port_closed, in_port_closed, ..Drops::default() };
         assert_eq!(snapshot.drops, expected);

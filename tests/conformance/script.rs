@@ -1,5 +1,6 @@
 //! Scripts: what is done to a SecY, step by step, and what is seen of it after each.
 
+use macsecd::ident::KeyId;
 use macsecd::secy::{SecyCommand, SecyError, SecySettings};
 
 use crate::compare;
@@ -41,6 +42,8 @@ pub(crate) struct Observation {
     /// What was counted since the step before.
     pub(crate) counted: Counts,
     pub(crate) state: State,
+    /// The keys lost since the step before.
+    pub(crate) lost: Vec<KeyId>,
 }
 
 /// Starts a script that has the name of the function around it.
@@ -102,10 +105,20 @@ impl Script {
 
     /// Runs it on the model and on every data plane that there is, and compares.
     pub(crate) fn run(&self) {
+        self.run_on(&subjects());
+    }
+
+    /// The same without a data plane that does not have what the script is about.
+    pub(crate) fn run_without(&self, who: Who) {
+        let subjects = subjects().into_iter().filter(|subject| *subject != who);
+        self.run_on(&subjects.collect::<Vec<_>>());
+    }
+
+    fn run_on(&self, subjects: &[Who]) {
         differences::check_labels(self);
         let mut model = Model::new(self.settings);
         let expected = self.observe(&mut model);
-        for who in subjects() {
+        for who in subjects.iter().copied() {
             let mut plane = Plane::start(who, self.settings);
             let seen = self.observe(&mut plane);
             plane.finish();
@@ -124,7 +137,8 @@ impl Script {
             }
             let now = secy.counts();
             let counted = since(&now, &std::mem::replace(&mut before, now.clone()));
-            Observation { answer, traffic, counted, state: secy.state() }
+            let (state, lost) = (secy.state(), secy.lost());
+            Observation { answer, traffic, counted, state, lost }
         };
         self.steps.iter().map(observe).collect()
     }

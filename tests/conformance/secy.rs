@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use macsecd::dataplane::RxProgress;
-use macsecd::ident::{MacAddress, Sci, Ssci};
+use macsecd::ident::{KeyId, MacAddress, Sci, Ssci};
 use macsecd::secy::{SecyCommand, SecyError, SecySettings, TxProgress, Validate};
 
 /// A frame without its FCS.
@@ -38,10 +38,9 @@ pub(crate) const STRICT: SecySettings = SecySettings {
     include_sci: true,
 };
 
-/// Which SecY it is.
+/// Which data plane it is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Who {
-    Model,
     Userspace,
     Kernel,
 }
@@ -49,7 +48,6 @@ pub(crate) enum Who {
 impl fmt::Display for Who {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Model => "the model",
             Self::Userspace => "the userspace data plane",
             Self::Kernel => "the kernel data plane",
         })
@@ -80,8 +78,6 @@ pub(crate) const IN_PORT_CLOSED: &str = "in_port_closed";
 
 /// A SecY under a script.
 pub(crate) trait Secy {
-    fn who(&self) -> Who;
-
     /// Carries out a command.
     fn apply(&mut self, command: &SecyCommand) -> Result<(), SecyError>;
 
@@ -96,6 +92,8 @@ pub(crate) trait Secy {
 
     fn state(&mut self) -> State;
 
-    /// Looks for what no script may cause.
-    fn finish(&mut self) {}
+    /// The keys that it has lost since the last time, though nobody removed them.
+    fn lost(&mut self) -> Vec<KeyId> {
+        Vec::new()
+    }
 }

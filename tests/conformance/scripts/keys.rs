@@ -3,10 +3,10 @@
 use macsecd::ident::{CipherSuite, PacketNumber};
 use macsecd::secy::{SecyCommand, SecySettings};
 
-use CipherSuite::GcmAes128;
+use CipherSuite::{GcmAes128, GcmAesXpn256};
 
 use crate::frame::{Key, Sender, ours};
-use crate::script::script;
+use crate::script::{Script, script};
 use crate::secy::{PEER, STRICT, THIRD};
 
 #[test]
@@ -29,10 +29,8 @@ fn a_key_is_installed_then_sent_with_then_removed() {
         .run();
 }
 
-#[test]
-fn rekeys_go_over_all_four_associations_twice() {
-    let mut script = script!(STRICT);
-    let keys: Vec<Key> = (1..=9).map(|number| Key::new(number, GcmAes128)).collect();
+/// Each key takes over from the one before, with traffic at every point.
+fn rekeys(script: &mut Script, keys: &[Key]) {
     let peers: Vec<Sender> = keys.iter().map(|key| Sender::new(PEER, key)).collect();
     script.open().apply("install key 1", keys[0].install(&[PEER])).enable(&keys[0]);
     for at in 1..keys.len() {
@@ -57,6 +55,13 @@ fn rekeys_go_over_all_four_associations_twice() {
                 [peers[at - 1].frames(1), peers[at].frames(1)].concat(),
             );
     }
+}
+
+#[test]
+fn rekeys_go_over_all_four_associations_twice() {
+    let mut script = script!(STRICT);
+    let keys: Vec<Key> = (1..=9).map(|number| Key::new(number, GcmAes128)).collect();
+    rekeys(&mut script, &keys);
     script.run();
 }
 
@@ -116,5 +121,33 @@ fn the_lowest_packet_number_is_raised_and_not_lowered() {
         .inject("below it and at it", early[5..12].to_vec())
         .apply("to 2", raise(2))
         .inject("what was there, and the next", early[8..14].to_vec())
+        .run();
+}
+
+#[test]
+fn rekeys_go_over_all_four_associations_with_xpn_too() {
+    let mut script = script!(STRICT);
+    let keys: Vec<Key> = (1..=9).map(|number| Key::new(number, GcmAesXpn256)).collect();
+    rekeys(&mut script, &keys);
+    script.run();
+}
+
+#[test]
+fn a_rekey_to_another_suite() {
+    let (old, new) = (Key::new(1, GcmAes128), Key::new(2, GcmAesXpn256));
+    let (with_old, with_new) = (Sender::new(PEER, &old), Sender::new(PEER, &new));
+    script!(STRICT)
+        .open()
+        .apply("install key 1", old.install(&[PEER]))
+        .enable(&old)
+        .send("with the old", vec![ours(100)])
+        .inject("received", with_old.frames(1))
+        .apply("install key 2", new.install(&[PEER]))
+        .send("still with the old", vec![ours(100)])
+        .inject("both received", [with_old.frames(1), with_new.frames(1)].concat())
+        .enable(&new)
+        .remove(&old)
+        .send("with the new", vec![ours(100)])
+        .inject("the new received", with_new.frames(1))
         .run();
 }

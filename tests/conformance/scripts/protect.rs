@@ -8,7 +8,7 @@ use CipherSuite::{GcmAes128, GcmAes256, GcmAesXpn128, GcmAesXpn256};
 use super::CHECK;
 use crate::frame::{ETHERTYPE_EAPOL, Key, Sender, between, data, ours, with_ethertype};
 use crate::script::{Script, script};
-use crate::secy::{Frame, OWN, PEER, STRICT, THIRD};
+use crate::secy::{Frame, OWN, PEER, STRICT, THIRD, Who};
 
 /// The longest frame that a link with an MTU of 1500 leaves to the secure interface.
 const LONGEST: usize = 1482;
@@ -164,7 +164,7 @@ fn without_protection_frames_go_and_come_as_they_are() {
         .run();
 }
 
-/// The kernel has none, and must say so rather than encrypt more than was agreed.
+/// The kernel has none, and its data plane does not get so far.
 #[test]
 fn a_confidentiality_offset_leaves_so_much_in_clear() {
     let mut script = script!(STRICT);
@@ -183,5 +183,22 @@ fn a_confidentiality_offset_leaves_so_much_in_clear() {
                 sizes.map(|len| peer.protect(&data(PEER, len))).to_vec(),
             );
     }
-    script.run();
+    script.run_without(Who::Kernel);
+}
+
+/// It must say that it has none, rather than encrypt more than was agreed.
+#[test]
+fn a_key_with_a_confidentiality_offset_gives_way_to_one_without() {
+    let with = Key::new(1, GcmAes128).with_offset(ConfidentialityOffset::Offset30);
+    let without = Key::new(2, GcmAes128);
+    let peer = Sender::new(PEER, &without);
+    script!(STRICT)
+        .open()
+        .apply("install key 1", with.install(&[PEER]))
+        .remove(&with)
+        .apply("install key 2", without.install(&[PEER]))
+        .enable(&without)
+        .send("sent", vec![ours(100)])
+        .inject("received", peer.frames(2))
+        .run();
 }

@@ -19,6 +19,7 @@ fn damaged(mut frame: Frame, at: usize) -> Frame {
 fn wrong_frames(script: &mut Script, key: Key) {
     let (peer, third) = (Sender::new(PEER, &key), Sender::new(THIRD, &key));
     let other_key = Sender::new(PEER, &Key::new(9, key.suite).on(1));
+    other_key.skip_to(50);
     let other_an = Sender::new(PEER, &Key::new(10, key.suite).on(2));
     let good = || peer.protect(&data(PEER, 100));
     let last = 100 + 32 - 1;
@@ -77,6 +78,20 @@ fn without_validation_frames_in_clear_are_not_checked() {
     let mut script = script!(DISABLED);
     wrong_frames(&mut script, Key::new(1, GcmAes128).in_clear());
     script.run();
+}
+
+/// Each frame says by itself whether it is encrypted.
+#[test]
+fn frames_in_clear_and_encrypted_come_under_one_key() {
+    let key = Key::new(1, GcmAes128);
+    let (encrypted, in_clear) = (Sender::new(PEER, &key), Sender::new(PEER, &key.in_clear()));
+    in_clear.skip_to(3);
+    script!(STRICT)
+        .open()
+        .apply("install", key.install(&[PEER]))
+        .inject("encrypted", encrypted.frames(2))
+        .inject("in clear", in_clear.frames(2))
+        .run();
 }
 
 /// With all frames refused that are too late, whatever else they are.

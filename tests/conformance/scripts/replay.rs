@@ -127,6 +127,24 @@ fn turning_replay_protection_off_and_on_again_forgets_nothing() {
         .run();
 }
 
+#[test]
+fn a_lowest_packet_number_in_the_window_counts_too() {
+    let key = Key::new(1, GcmAes128);
+    let frames = Sender::new(PEER, &key).frames(300);
+    let lowest_pn = PacketNumber(290);
+    script!(WINDOW)
+        .open()
+        .apply("install", key.install(&[PEER]))
+        .inject("up to 300", pick(&frames, &[300]))
+        .apply(
+            "raise to 290",
+            SecyCommand::RaiseLowestPn { ki: key.ki(), sci: PEER.sci, lowest_pn },
+        )
+        .inject("around 290", pick(&frames, &[289, 290]))
+        .or_else(vec![data(PEER, 100)])
+        .run();
+}
+
 fn raised(script: &mut Script) {
     let key = Key::new(1, GcmAes128);
     let peer = Sender::new(PEER, &key);
