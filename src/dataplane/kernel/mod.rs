@@ -45,6 +45,9 @@ const OVERHEAD: u32 = 32;
 /// After so long in vain, only starting afresh can help.
 const FAILING_MAX: Duration = Duration::from_secs(2);
 
+/// How often keys are removed at the end: nobody comes later to try again.
+const ENDINGS_MAX: usize = 3;
+
 /// The data plane of one port. Its secure interface stays when this value goes, without a key.
 #[derive(Debug)]
 pub struct KernelDataplane {
@@ -338,12 +341,23 @@ impl KernelDataplane {
         }
         self.ledger.prune(&self.model);
         self.settled = false;
-        // A secure interface that is gone is not made for this.
-        if matches!(self.look(), Ok(false)) {
-            return;
+        let mut cleared = self.clear();
+        for _ in 1..ENDINGS_MAX {
+            if cleared.is_ok() {
+                return;
+            }
+            cleared = self.clear();
         }
-        if let Err(failure) = self.converge().and_then(|()| self.tend_link()) {
+        if let Err(failure) = cleared {
             tracing::warn!(iface = %self.settings.name, %failure, "keys may be left in the kernel");
+        }
+    }
+
+    /// Removes what is not wanted any more. A secure interface that is gone is not made for this.
+    fn clear(&mut self) -> Result<(), Failure> {
+        match self.look()? {
+            true => self.converge().and_then(|()| self.tend_link()),
+            false => Ok(()),
         }
     }
 }
