@@ -279,8 +279,8 @@ fn fill(attributes: &[Raw]) -> impl FnOnce(&mut Writer) {
     }
 }
 
-/// Asks for it, and gives the error number of the answer; 0 is none.
-fn perform(client: &mut Client, op: &Op) -> i32 {
+/// Asks for it, and gives the error number of the answer, 0 being none, and its words.
+fn perform(client: &mut Client, op: &Op) -> (i32, Option<String>) {
     let find = |client: &mut Client, name: &str| client.index(name).unwrap_or(NOTHING);
     let done = match op {
         Op::Create { name, parent, data } => {
@@ -322,7 +322,7 @@ fn perform(client: &mut Client, op: &Op) -> i32 {
         }
         Op::Send { .. } => Ok(()),
     };
-    done.map_or_else(|Refused { errno, .. }| errno, |()| 0)
+    done.map_or_else(|Refused { errno, text }| (errno, text), |()| (0, None))
 }
 
 /// Both kernels, with the same interfaces.
@@ -405,11 +405,11 @@ fn run(seed: u64, length: usize) -> Result<(), String> {
         if dormant && matches!(op, Op::Link { up: Some(false), .. }) {
             thread::sleep(SECOND);
         }
-        dice.note(&op, real);
-        done.push(format!("{real}: {op:?}"));
+        dice.note(&op, real.0);
+        done.push(format!("{real:?}: {op:?}"));
         let alike = match real == model {
             true => both.compare(),
-            false => Err(format!("the kernel says {real}, the model {model}\n")),
+            false => Err(format!("the kernel says {real:?}, the model {model:?}\n")),
         };
         alike.map_err(|difference| {
             let last = done.split_off(done.len().saturating_sub(8));

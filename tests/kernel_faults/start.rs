@@ -180,6 +180,31 @@ fn a_port_that_ends_leaves_a_dormant_interface_without_a_key_or_none() {
     }
 }
 
+/// Nobody tries a second time.
+#[test]
+fn a_port_that_ends_leaves_no_key_whatever_befalls_one_request() {
+    for fault in [
+        Fault::Refused(libc::EBUSY),
+        Fault::Refused(libc::ENOBUFS),
+        Fault::Lost,
+        Fault::AnswerLost,
+        Fault::AnswerDropped,
+        Fault::Interrupted,
+        Fault::PieceDropped,
+    ] {
+        for after in 0..20 {
+            let kernel = machine();
+            let mut port = Port::secured(kernel.clone(), GcmAes256);
+            port.install();
+            kernel.fault(after, fault);
+            port.plane.close(false);
+            let secy = kernel.secy(SECURE).unwrap();
+            assert_eq!(secy.tx, [const { None }; 4], "{fault:?} at {after}");
+            assert_eq!(secy.rx, [], "{fault:?} at {after}");
+        }
+    }
+}
+
 /// A panic elsewhere in the daemon must not leave keys behind.
 #[test]
 fn a_port_that_is_dropped_leaves_no_key() {
