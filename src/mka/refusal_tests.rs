@@ -17,28 +17,10 @@ fn secured() -> Pair {
     pair
 }
 
-/// An MKPDU as station `b` would send it, changed by `change` and signed with the right key.
-fn forged(pair: &Pair, change: impl FnOnce(&mut Mkpdu)) -> Vec<u8> {
-    let mut last = pair.wire.iter().rev().map(|frame| read(frame));
-    let mut mkpdu = last.find(|mkpdu| mkpdu.basic.sci == policy(2, 200).sci).expect("b has spoken");
-    mkpdu.basic.mn = MessageNumber(mkpdu.basic.mn.0 + 1);
-    change(&mut mkpdu);
-    sign(&mkpdu)
-}
-
-/// Gives `a` a frame and says which refusals were counted.
-fn refusals(pair: &mut Pair, frame: &[u8]) -> Vec<&'static str> {
-    let before = pair.a.kay.status(pair.now).discards;
-    pair.a.handle(pair.now, Input::Frame(frame));
-    let after = pair.a.kay.status(pair.now).discards;
-    let grown = after.iter().filter(|&(discard, count)| count > before.of(discard));
-    grown.map(|(discard, _)| discard.name()).collect()
-}
-
 #[test]
 fn octets_that_are_no_mkpdu_are_counted_by_their_fault() {
     let mut pair = secured();
-    let good = forged(&pair, |_| {});
+    let good = pair.forged(|_| {});
     let with = |at: usize, octet: u8| {
         let mut frame = good.clone();
         frame[at] = octet;
@@ -56,27 +38,27 @@ fn octets_that_are_no_mkpdu_are_counted_by_their_fault() {
         (with(52, 0xee), "unknown_ckn"),
         (with(30, good[30] ^ 1), "icv"),
     ] {
-        assert_eq!(refusals(&mut pair, &frame), [name]);
+        assert_eq!(pair.refusals(&frame), [name]);
     }
     let short = [&good[..16], &[0, 28], &good[18..46]].concat();
-    assert_eq!(refusals(&mut pair, &short), ["too_short"]);
+    assert_eq!(pair.refusals(&short), ["too_short"]);
     let no_ckn = [&with(21, 28)[..52], &[0; 28]].concat();
     let no_ckn = [&no_ckn[..16], &[0, 62 - 2], &no_ckn[18..]].concat();
-    assert_eq!(refusals(&mut pair, &no_ckn), ["ckn_length"]);
+    assert_eq!(pair.refusals(&no_ckn), ["ckn_length"]);
 }
 
 #[test]
 fn authentic_mkpdus_that_break_a_rule_are_counted_by_the_rule() {
     let mut pair = secured();
-    let version_0 = forged(&pair, |mkpdu| mkpdu.basic.version = 0);
-    assert_eq!(refusals(&mut pair, &version_0), ["mka_version"]);
-    let reflected = forged(&pair, |mkpdu| mkpdu.basic.sci = policy(1, 16).sci);
-    assert_eq!(refusals(&mut pair, &reflected), ["own_address"]);
-    let old = forged(&pair, |mkpdu| mkpdu.basic.mn = MessageNumber(1));
-    assert_eq!(refusals(&mut pair, &old), ["replayed"]);
+    let version_0 = pair.forged(|mkpdu| mkpdu.basic.version = 0);
+    assert_eq!(pair.refusals(&version_0), ["mka_version"]);
+    let reflected = pair.forged(|mkpdu| mkpdu.basic.sci = policy(1, 16).sci);
+    assert_eq!(pair.refusals(&reflected), ["own_address"]);
+    let old = pair.forged(|mkpdu| mkpdu.basic.mn = MessageNumber(1));
+    assert_eq!(pair.refusals(&old), ["replayed"]);
     let sak = |mkpdu: &mut Mkpdu| mkpdu.distributed_sak = Some(DistributedSak::PlainText);
-    let not_server = forged(&pair, sak);
-    assert_eq!(refusals(&mut pair, &not_server), ["sak_not_from_server"]);
+    let not_server = pair.forged(sak);
+    assert_eq!(pair.refusals(&not_server), ["sak_not_from_server"]);
     assert_eq!(pair.a.state(), PortState::Secured);
 }
 
@@ -101,16 +83,16 @@ fn a_second_user_of_our_mi_makes_us_change_it() {
     let mut pair = secured();
     let mine = pair.a.kay.status(pair.now).participants[0].mi;
     let other = Sci::new(crate::mka::testing::address(9), 1);
-    let same_mi = forged(&pair, |mkpdu| (mkpdu.basic.mi, mkpdu.basic.sci) = (mine, other));
-    assert_eq!(refusals(&mut pair, &same_mi), ["own_member_id"]);
+    let same_mi = pair.forged(|mkpdu| (mkpdu.basic.mi, mkpdu.basic.sci) = (mine, other));
+    assert_eq!(pair.refusals(&same_mi), ["own_member_id"]);
     assert_ne!(pair.a.kay.status(pair.now).participants[0].mi, mine);
     pair.run(Duration::from_secs(3));
     assert_eq!((pair.a.state(), pair.b.state()), (PortState::Secured, PortState::Secured));
 
     let mine = pair.a.kay.status(pair.now).participants[0].mi;
     let entry = PeerEntry { mi: mine, mn: MessageNumber(1_000_000) };
-    let never_sent = forged(&pair, |mkpdu| mkpdu.potential_peers = Some(vec![entry]));
-    assert_eq!(refusals(&mut pair, &never_sent), ["own_member_id"]);
+    let never_sent = pair.forged(|mkpdu| mkpdu.potential_peers = Some(vec![entry]));
+    assert_eq!(pair.refusals(&never_sent), ["own_member_id"]);
 }
 
 /// What the server distributes, changed: `b` is the server here, `a` must not follow.
@@ -128,12 +110,12 @@ fn distributed(change: impl FnOnce(&mut DistributedSak)) -> (Pair, Vec<&'static 
     }
     change(&mut sak);
     let mine = pair.a.kay.status(pair.now).participants[0].clone();
-    let frame = forged(&pair, |mkpdu| {
+    let frame = pair.forged(|mkpdu| {
         mkpdu.distributed_sak = Some(sak);
         let peers = vec![PeerEntry { mi: mine.mi, mn: mine.mn }];
         mkpdu.live_peers = Some(crate::wire::LivePeerList { key_server_ssci: 1, peers });
     });
-    let refused = refusals(&mut pair, &frame);
+    let refused = pair.refusals(&frame);
     (pair, refused)
 }
 
@@ -222,7 +204,7 @@ fn distributed_without_ssci(others: &[PeerEntry]) -> (Pair, Vec<&'static str>) {
     let list = mkpdu.live_peers.as_mut().unwrap();
     list.key_server_ssci = 0;
     list.peers.extend_from_slice(others);
-    let refused = refusals(&mut pair, &sign(&mkpdu));
+    let refused = pair.refusals(&sign(&mkpdu));
     (pair, refused)
 }
 
@@ -255,7 +237,7 @@ fn the_sak_of_a_worse_key_server_under_another_key_is_refused() {
 fn a_crowd_of_strangers_does_not_silence_us() {
     let mut pair = secured();
     for stranger in 0..60_u8 {
-        let frame = forged(&pair, |mkpdu| {
+        let frame = pair.forged(|mkpdu| {
             mkpdu.basic.mi = crate::ident::MemberId::from_octets([stranger; 12]);
             mkpdu.basic.sci = Sci::new(crate::mka::testing::address(stranger + 10), 1);
             mkpdu.live_peers = None;
@@ -268,7 +250,7 @@ fn a_crowd_of_strangers_does_not_silence_us() {
         mn: MessageNumber(1),
     });
     let mine = pair.a.kay.status(pair.now).participants[0].clone();
-    let frame = forged(&pair, |mkpdu| {
+    let frame = pair.forged(|mkpdu| {
         let peers =
             [PeerEntry { mi: mine.mi, mn: mine.mn }].into_iter().chain(told.take(60)).collect();
         mkpdu.live_peers = Some(crate::wire::LivePeerList { key_server_ssci: 0, peers });

@@ -8,7 +8,9 @@ use zeroize::Zeroizing;
 
 use super::{Access, Input, Kay, Output, Policy, PortState};
 use crate::crypto::{Cak, Entropy, NoEntropy};
-use crate::ident::{CipherSuite, Ckn, ConfidentialityOffset, KeyServerPriority, MacAddress, Sci};
+use crate::ident::{
+    CipherSuite, Ckn, ConfidentialityOffset, KeyServerPriority, MacAddress, MessageNumber, Sci,
+};
 use crate::keyring::{Key, KeyRing};
 use crate::secy::{SecyCommand, SecyError};
 use crate::time::Time;
@@ -154,6 +156,26 @@ impl Pair {
     pub(crate) fn with_keys(a: Policy, a_keys: &KeyRing, b: Policy, b_keys: &KeyRing) -> Self {
         let (a, b) = (Station::new(a, a_keys), Station::new(b, b_keys));
         Self { now: Time::ZERO, a, b, wire: Vec::new(), cut: false, tamper: None }
+    }
+
+    /// An MKPDU as station `b` would send it next, changed by `change` and signed with the key of
+    /// `ring(&[(1, 7)])`.
+    pub(crate) fn forged(&self, change: impl FnOnce(&mut Mkpdu)) -> Vec<u8> {
+        let sci = self.b.kay.status(self.now).sci;
+        let mut last = self.wire.iter().rev().map(|frame| read(frame));
+        let mut mkpdu = last.find(|mkpdu| mkpdu.basic.sci == sci).expect("b has spoken");
+        mkpdu.basic.mn = MessageNumber(mkpdu.basic.mn.0 + 1);
+        change(&mut mkpdu);
+        sign(&mkpdu)
+    }
+
+    /// Gives `a` a frame and says which refusals were counted.
+    pub(crate) fn refusals(&mut self, frame: &[u8]) -> Vec<&'static str> {
+        let before = self.a.kay.status(self.now).discards;
+        self.a.handle(self.now, Input::Frame(frame));
+        let after = self.a.kay.status(self.now).discards;
+        let grown = after.iter().filter(|&(discard, count)| count > before.of(discard));
+        grown.map(|(discard, _)| discard.name()).collect()
     }
 
     /// Brings the link up and lets things run for `span`.
