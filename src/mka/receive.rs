@@ -4,22 +4,23 @@
 //! which they depend on each other, whatever their order on the wire: lists, then what
 //! the peer says of itself, then the SAK.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::discard::Discard;
 use super::kay::{Decided, Kay};
 use super::policy::Access;
-use super::sak::KnownSak;
 use super::ssci::{self, Sscis};
 use super::status::Sighting;
 use crate::crypto::{Salt, Verified};
 use crate::ident::{
-    AssociationNumber, CipherSuite, ConfidentialityOffset, KeyId, KeyNumber, MemberId, PacketNumber,
+    AssociationNumber, CipherSuite, ConfidentialityOffset, KeyId, KeyNumber, MemberId,
+    PacketNumber, Sci,
 };
 use crate::secy::{SecyCommand, SecyKey};
 use crate::time::Time;
 use crate::wire::{
-    Basic, DistributedSak, Eapol, MacsecCapability, Mkpdu, RawMkpdu, SakUse, SakUseSet,
+    Basic, DistributedSak, Eapol, MacsecCapability, Mkpdu, RawMkpdu, SakUse, SakUseKey, SakUseSet,
 };
 
 /// Who an MKPDU that was not believed says it is from.
@@ -106,25 +107,23 @@ impl Kay {
     }
 
     /// Delay protection (802.1X-2020 9.10): frames below what the peer says are late.
-    fn raise_lowest_pns(&mut self, sci: crate::ident::Sci, sak_use: &SakUse, mkpdu: &Mkpdu) {
+    fn raise_lowest_pns(&mut self, sci: Sci, sak_use: &SakUse, mkpdu: &Mkpdu) {
         let (latest_high, old_high) =
             mkpdu.xpn.as_ref().map_or((0, 0), |xpn| (xpn.latest_lpn_high, xpn.old_lpn_high));
         let latest = sak_use.latest.iter().map(|key| (key, latest_high));
         let old = sak_use.old.iter().map(|key| (key, old_high));
-        let raises: Vec<_> = latest
-            .chain(old)
-            .filter(|(key, high)| {
-                let sak = self.saks.get(key.ki);
-                let received = |sak: &KnownSak| {
-                    sak.receivers.as_ref().is_some_and(|has| has.get(&sci) == Some(&true))
-                };
-                // Without the high half an XPN number cannot be told; 0 then says nothing.
-                sak.is_some_and(|sak| {
-                    received(sak) && (!sak.key.suite.is_xpn() || mkpdu.xpn.is_some())
-                }) && (key.llpn, *high) != (0, 0)
-            })
-            .map(|(key, high)| (key.ki, PacketNumber(u64::from(high) << 32 | u64::from(key.llpn))))
-            .collect();
+        let bound = |(key, high): (&SakUseKey, u32)| {
+            let sak = self.saks.get(key.ki)?;
+            let is_received = |has: &BTreeMap<Sci, bool>| has.get(&sci) == Some(&true);
+            if !sak.receivers.as_ref().is_some_and(is_received) {
+                return None;
+            }
+            // Without the high half an XPN number cannot be told, and other numbers have none.
+            let high = if sak.key.suite.is_xpn() { mkpdu.xpn.as_ref().map(|_| high)? } else { 0 };
+            let lowest_pn = u64::from(high) << 32 | u64::from(key.llpn);
+            (lowest_pn > 0).then_some((key.ki, PacketNumber(lowest_pn)))
+        };
+        let raises: Vec<_> = latest.chain(old).filter_map(bound).collect();
         for (ki, lowest_pn) in raises {
             self.command(SecyCommand::RaiseLowestPn { ki, sci, lowest_pn });
         }
