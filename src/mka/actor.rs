@@ -62,6 +62,12 @@ impl Actor {
         MessageNumber(self.last)
     }
 
+    /// Makes as if that many had been spent.
+    #[cfg(test)]
+    pub(super) fn skip_to(&mut self, last: u32) {
+        self.last = last;
+    }
+
     /// Judges a mention of our MI with `mn` in a peer list. "Acceptably recent" is left open by the
     /// standard; we take every number sent within the last MKA Life Time, for slow peers.
     pub(super) fn judge(&self, now: Time, mn: MessageNumber) -> Mention {

@@ -31,6 +31,8 @@ mod participant;
 mod peers;
 mod policy;
 mod progress;
+#[cfg(test)]
+mod quirk_tests;
 mod receive;
 #[cfg(test)]
 mod refusal_tests;

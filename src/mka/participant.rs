@@ -40,7 +40,7 @@ pub(super) struct Participant {
     /// Since when the key server speaks of SAKs in this CA, counted from the one it distributed
     /// last; `None` where it does not, because it does so in another.
     pub(super) keys_since: Option<Time>,
-    last_kn: u32,
+    pub(super) last_kn: u32,
 }
 
 /// What a participant says beyond itself.

@@ -1,0 +1,189 @@
+//! Rows 1 to 6, 15 and 16: how others frame what they say.
+
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
+use super::{
+    MILLIS, Pair, SECOND, following, installs, is_secured, led, sets, started, with_suite,
+};
+use crate::crypto::Cak;
+use crate::ident::{CipherSuite, Ckn, MacAddress};
+use crate::keyring::{Key, KeyRing};
+use crate::mka::Input;
+use crate::mka::testing::{policy, ring};
+use crate::wire::{DistributedSak, Mkpdu};
+
+/// Puts the right ICV behind all but the last 16 octets of a frame.
+fn sealed(frame: &[u8]) -> Vec<u8> {
+    let keys = ring(&[(1, 7)]);
+    let key = keys.iter().next().unwrap();
+    let mut frame = frame[..frame.len() - 16].to_vec();
+    let icv = key.cak.ick(&key.ckn).icv(&frame);
+    frame.extend_from_slice(&icv);
+    frame
+}
+
+#[test]
+fn row_01_any_mka_version_from_1_up_is_understood() {
+    let versions: [fn(&mut Mkpdu); 4] = [
+        |mkpdu| mkpdu.basic.version = 1,
+        |mkpdu| mkpdu.basic.version = 2,
+        |mkpdu| mkpdu.basic.version = 4,
+        |mkpdu| mkpdu.basic.version = 255,
+    ];
+    for tamper in versions {
+        for pair in [led(), following()] {
+            started(Pair { tamper: Some(tamper), ..pair });
+        }
+    }
+}
+
+/// What a version 1 server has in octet 2 of its list means nothing, whatever its suite.
+#[test]
+fn row_01_what_a_version_does_not_know_is_not_read() {
+    let mut pair = following();
+    pair.tamper = Some(|mkpdu| {
+        mkpdu.basic.version = 1;
+        mkpdu.live_peers.iter_mut().for_each(|list| list.key_server_ssci = 2);
+    });
+    let pair = started(pair);
+    let ours = installs(&pair)[0];
+    assert_eq!((ours.ssci.unwrap().0, ours.receive[0].ssci.unwrap().0), (2, 1));
+}
+
+#[test]
+fn row_02_a_later_eapol_version_and_octets_behind_the_body_change_nothing() {
+    let mut pair = started(led());
+    let mut later = pair.forged(|_| {});
+    later[14] = 4;
+    assert_eq!(pair.refusals(&sealed(&later)), [""; 0]);
+    let padded = [pair.forged(|mkpdu| mkpdu.basic.mn.0 += 1), vec![0xff; 20]].concat();
+    assert_eq!(pair.refusals(&padded), [""; 0]);
+    assert!(pair.wire.iter().all(|frame| frame[14] == 3), "ours is 3");
+}
+
+#[test]
+fn row_03_key_names_of_every_length_are_framed_and_compared_whole() {
+    let named = |name: &[u8]| {
+        let cak = Cak::new(Zeroizing::new(vec![7; 16])).unwrap();
+        KeyRing::new(vec![Arc::new(Key { ckn: Ckn::new(name).unwrap(), cak })]).unwrap()
+    };
+    let pair = |a: &[u8], b: &[u8]| {
+        let mut pair = Pair::with_keys(policy(1, 16), &named(a), policy(2, 200), &named(b));
+        pair.start(MILLIS);
+        pair
+    };
+    for length in 1..=32 {
+        let same = pair(&vec![0xc1; length], &vec![0xc1; length]);
+        assert!(is_secured(&same), "{length} octets");
+        for frame in &same.wire {
+            let body = usize::from(u16::from_be_bytes([frame[16], frame[17]]));
+            assert_eq!((body % 4, frame.len()), (0, 18 + body));
+            assert_eq!(usize::from(frame[21]), 28 + length, "without the padding");
+        }
+    }
+    let unlike = pair(b"key", b"key\0");
+    assert_eq!(unlike.a.kay.status(unlike.now).discards.of(crate::mka::Discard::UnknownCkn), 1);
+}
+
+#[test]
+fn row_04_an_icv_indicator_is_read_and_changes_nothing() {
+    for pair in [led(), following()] {
+        started(Pair { tamper: Some(|mkpdu| mkpdu.icv_indicator = true), ..pair });
+    }
+}
+
+#[test]
+fn row_05_every_group_address_is_heard_and_no_other() {
+    let groups = [
+        [0x01, 0x80, 0xc2, 0, 0, 0x03],
+        [0x01, 0x80, 0xc2, 0, 0, 0x0e],
+        [0x01, 0x80, 0xc2, 0, 0, 0x00],
+        [0xff; 6],
+    ];
+    let mut pair = started(led());
+    for (later, group) in (0..).zip(groups) {
+        let mut frame = pair.forged(|mkpdu| mkpdu.basic.mn.0 += later);
+        frame[..6].copy_from_slice(&group);
+        assert_eq!(pair.refusals(&sealed(&frame)), [""; 0], "{group:x?}");
+    }
+    let mut single = pair.forged(|mkpdu| mkpdu.basic.mn.0 += 9);
+    single[..6].copy_from_slice(&MacAddress([2, 0, 0, 0, 0, 1]).0);
+    assert_eq!(pair.refusals(&sealed(&single)), ["destination"]);
+}
+
+/// The second SAK of `b`, with all its sets in another order, unknown ones among them and empty
+/// doubles behind.
+#[test]
+fn row_06_sets_count_in_any_order_and_the_first_of_its_kind_only() {
+    let mut pair = started(following());
+    pair.b.kay.rekey(pair.now).unwrap();
+    pair.b.handle(pair.now, Input::Timeout);
+    let frame = pair.b.sent.pop().expect("b distributes an SAK");
+    let basic_end = 18 + 4 + usize::from(frame[21]).next_multiple_of(4);
+    let mut shuffled = frame[..basic_end].to_vec();
+    let mut put = |kind, [octet2, octet3]: [u8; 2], body: &[u8]| {
+        shuffled.extend([kind, octet2, octet3 & 0xf0, u8::try_from(body.len()).unwrap()]);
+        shuffled.extend(body);
+        shuffled.extend(vec![0; body.len().next_multiple_of(4) - body.len()]);
+    };
+    let known = sets(&frame);
+    for (kind, octets, body) in known.iter().rev() {
+        put(99, [1, 0], &[1, 2, 3, 4, 5]);
+        put(*kind, *octets, body);
+    }
+    for (kind, ..) in known {
+        put(kind, [0, 0], &[]);
+    }
+    let length = u16::try_from(shuffled.len() + 16 - 18).unwrap();
+    shuffled[16..18].copy_from_slice(&length.to_be_bytes());
+    shuffled.extend([0; 16]);
+
+    assert_eq!(pair.refusals(&sealed(&shuffled)), [""; 0]);
+    assert_eq!(installs(&pair)[1].key.ki.number.0, 2);
+}
+
+/// Of 2006 and of today, and in the form that does not need to name it.
+#[test]
+fn row_15_the_default_suite_is_known_by_both_its_ids() {
+    let forms: [fn(&mut Mkpdu); 2] = [
+        |mkpdu| name_suite(mkpdu, [0, 0x80, 0xc2, 0, 1, 0, 0, 1]),
+        |mkpdu| name_suite(mkpdu, [0, 0x80, 0x02, 0, 1, 0, 0, 1]),
+    ];
+    for tamper in forms {
+        let suite = CipherSuite::GcmAes128;
+        let pair = Pair::new(with_suite(1, 200, suite), with_suite(2, 16, suite));
+        let pair = started(Pair { tamper: Some(tamper), ..pair });
+        assert_eq!(installs(&pair)[0].key.suite, suite);
+    }
+}
+
+fn name_suite(mkpdu: &mut Mkpdu, id: [u8; 8]) {
+    if let Some(DistributedSak::Key { suite, .. }) = &mut mkpdu.distributed_sak {
+        *suite = Err(id);
+    }
+}
+
+#[test]
+fn row_16_each_suite_has_its_form_and_an_sak_of_another_length_does_not_unwrap() {
+    let lengths = [
+        (CipherSuite::GcmAes128, 28),
+        (CipherSuite::GcmAes256, 52),
+        (CipherSuite::GcmAesXpn128, 36),
+        (CipherSuite::GcmAesXpn256, 52),
+    ];
+    for (suite, length) in lengths {
+        let pair = started(Pair::new(with_suite(1, 16, suite), with_suite(2, 200, suite)));
+        let forms = pair.wire.iter().flat_map(|frame| sets(frame)).filter(|(kind, ..)| *kind == 4);
+        let forms: Vec<_> = forms.map(|(.., body)| body.len()).collect();
+        assert!(!forms.is_empty() && forms.iter().all(|&form| form == length), "{suite} {forms:?}");
+    }
+    let both = vec![CipherSuite::GcmAesXpn256, CipherSuite::GcmAesXpn128];
+    let a = crate::mka::Policy { cipher_suites: both, ..policy(1, 200) };
+    let mut pair = Pair::new(a, policy(2, 16));
+    pair.tamper = Some(|mkpdu| name_suite(mkpdu, CipherSuite::GcmAesXpn128.id()));
+    pair.start(SECOND);
+    let status = pair.a.kay.status(pair.now);
+    assert!(status.discards.of(crate::mka::Discard::SakUnwrap) > 0 && status.sak.is_none());
+}
