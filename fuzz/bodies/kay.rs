@@ -9,7 +9,7 @@ use macsecd::ident::{
     MemberId, PacketNumber, Sci,
 };
 use macsecd::keyring::{Key, KeyRing};
-use macsecd::mka::{Access, Input, Kay, Output, Policy};
+use macsecd::mka::{Access, Input, Kay, Manners, MkaVersion, Output, Policy, SsciOrder};
 use macsecd::secy::{CommandId, SecyCommand, SecyError, TxProgress};
 use macsecd::time::Time;
 
@@ -38,6 +38,12 @@ fn policy(shape: u8) -> Policy {
         include_sci: true,
         rekey_after: (shape & 16 != 0).then_some(Duration::from_secs(30)),
         destination: MacAddress::PAE_GROUP,
+        manners: Manners {
+            version: if shape & 32 == 0 { MkaVersion::V3 } else { MkaVersion::V1 },
+            lone_key_in_latest: shape & 64 != 0,
+            ssci: if shape & 128 == 0 { SsciOrder::Stated } else { SsciOrder::BySci },
+            ..Manners::default()
+        },
     }
 }
 

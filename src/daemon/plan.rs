@@ -11,7 +11,7 @@ use crate::config::{
 use crate::dataplane::{Choice, Offload};
 use crate::ident::{CipherSuite, MacAddress, Sci};
 use crate::keyring::KeyRing;
-use crate::mka::{Access, Policy};
+use crate::mka::{Access, Manners, Policy};
 use crate::port::task::PortSetup;
 use crate::profile::Word as _;
 
@@ -185,6 +185,7 @@ fn policy(link: &LinkSettings) -> Policy {
         include_sci: link.include_sci,
         rekey_after: link.rekey,
         destination: MacAddress::PAE_GROUP,
+        manners: Manners::default(),
     }
 }
 

@@ -26,6 +26,7 @@ mod kay;
 mod loss;
 #[cfg(test)]
 mod loss_tests;
+mod manners;
 mod pace;
 mod participant;
 mod peers;
@@ -52,6 +53,7 @@ pub use cp::CpState;
 pub use discard::{Discard, Discards};
 pub use io::{Input, Output};
 pub use kay::{Kay, RekeyRefused};
+pub use manners::{IcvIndicator, Manners, MkaVersion, SsciOrder};
 pub use policy::{Access, Policy};
 pub use status::{
     Distributing, Evidence, KeyServer, ParticipantStatus, PeerStatus, PortState, SakStatus,

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::actor::{Actor, Mention};
 use super::discard::Discard;
 use super::election::{Candidate, elect};
+use super::manners::{Manners, MkaVersion};
 use super::pace::Pace;
 use super::peers::{LISTED_MAX, Peer, Peers};
 use super::policy::Policy;
@@ -19,9 +20,6 @@ use crate::time::Time;
 use crate::wire::{
     Basic, DistributedSak, LivePeerList, Mkpdu, PeerEntry, SakUseKey, SakUseSet, Xpn,
 };
-
-/// The MKA version that we speak: 802.1X-2020.
-const MKA_VERSION: u8 = 3;
 
 /// Key numbers end here, so that a new MI is taken well before they wrap.
 const LAST_KN: u32 = u32::MAX - 1024;
@@ -208,13 +206,19 @@ impl Participant {
 
     /// Builds the next MKPDU, ICV and all; `None` where it would not fit a frame.
     pub(super) fn speak(&mut self, now: Time, policy: &Policy, speech: Speech) -> Option<Vec<u8>> {
-        let (key_server_ssci, live) = self.live_list(speech.ssci_order);
+        let Manners { version, icv_indicator, .. } = policy.manners;
+        let ssci_order = speech.ssci_order.filter(|_| version >= MkaVersion::V3);
+        let (key_server_ssci, live) = self.live_list(ssci_order);
+        let mn = self.actor.number(now);
+        let mut peers = self.peers.live().map(|(_, peer)| peer);
+        let asked = peers.any(|peer| peer.icv_indicator);
+        let icv_indicator = icv_indicator.stands(mn.0, self.peers.has_live(), asked);
         // Whoever does not fit waits; the live peers depend on being listed.
         let mut potential = self.peers.potential_entries();
         potential.truncate(LISTED_MAX.saturating_sub(live.len()));
         let mkpdu = Mkpdu {
             basic: Basic {
-                version: MKA_VERSION,
+                version: version as u8,
                 key_server_priority: policy.priority,
                 key_server: policy.may_serve()
                     && self.elected.is_none_or(|elected| elected.is_own()),
@@ -222,7 +226,7 @@ impl Participant {
                 macsec_capability: policy.capability(),
                 sci: policy.sci,
                 mi: self.actor.mi(),
-                mn: self.actor.number(now),
+                mn,
                 ckn: self.key.ckn.clone(),
             },
             live_peers: (!live.is_empty()).then_some(LivePeerList { key_server_ssci, peers: live }),
@@ -233,7 +237,7 @@ impl Participant {
             kmd: None,
             announcement: None,
             xpn: speech.xpn,
-            icv_indicator: false,
+            icv_indicator,
         };
         let mut frame = mkpdu.encode(policy.destination, policy.sci.address()).ok()?;
         let icv = self.ick.icv(&frame);

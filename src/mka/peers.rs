@@ -36,6 +36,8 @@ pub(super) struct Peer {
     pub(super) sak_use: Option<SakUse>,
     /// The high halves of its LPNs, latest and old; 0 where it sends none.
     pub(super) lpn_high: (u32, u32),
+    /// Whether it puts an ICV Indicator in front of its ICV.
+    pub(super) icv_indicator: bool,
 }
 
 impl Peer {
@@ -217,6 +219,7 @@ impl Peers {
             announced: None,
             sak_use: None,
             lpn_high: (0, 0),
+            icv_indicator: false,
         };
         self.heard.insert(basic.mi, peer);
         Ok(())

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::manners::Manners;
 use crate::ident::{CipherSuite, ConfidentialityOffset, KeyServerPriority, MacAddress, Sci};
 use crate::secy::{SecySettings, Validate};
 use crate::wire::MacsecCapability;
@@ -29,6 +30,8 @@ pub struct Policy {
     pub rekey_after: Option<Duration>,
     /// Where MKPDUs go.
     pub destination: MacAddress,
+    /// How to speak with those whose ways differ.
+    pub manners: Manners,
 }
 
 /// What may pass while there is no MACsec.

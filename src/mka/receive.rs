@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::discard::Discard;
 use super::kay::{Decided, Kay};
+use super::manners::SsciOrder;
 use super::policy::Access;
 use super::ssci::{self, Sscis};
 use super::status::Sighting;
@@ -88,6 +89,7 @@ impl Kay {
         if !peer.is_live() {
             return;
         }
+        peer.icv_indicator = mkpdu.icv_indicator;
         if let Some(announcement) = &mkpdu.announcement {
             peer.announced = Some(announcement.suites.iter().map(|&(_, id)| id).collect());
         }
@@ -247,8 +249,8 @@ impl Kay {
         };
         let own = participant.actor.mi();
         let Basic { version, mi: server, .. } = mkpdu.basic;
-        let stated = (version >= 3).then(|| ssci::by_list(server, list)).flatten();
-        if let Some(stated) = stated {
+        let heeded = version >= 3 && self.policy.manners.ssci == SsciOrder::Stated;
+        if let Some(stated) = heeded.then(|| ssci::by_list(server, list)).flatten() {
             return Ok(stated);
         }
         let sci = |mi| {

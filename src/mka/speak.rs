@@ -52,7 +52,10 @@ impl Kay {
                 (key, is_xpn, high)
             })
         };
-        let (latest, old) = (use_of(self.cp.latest()), use_of(self.cp.old()));
+        let (mut latest, mut old) = (use_of(self.cp.latest()), use_of(self.cp.old()));
+        if self.policy.manners.lone_key_in_latest && latest.is_none() {
+            std::mem::swap(&mut latest, &mut old);
+        }
         let is_xpn = [&latest, &old].into_iter().flatten().any(|&(_, is_xpn, _)| is_xpn);
         let high =
             |of: &Option<(SakUseKey, bool, u32)>| of.as_ref().map_or(0, |&(_, _, high)| high);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use super::{Access, Input, Kay, Output, Policy, PortState};
+use super::{Access, Input, Kay, Manners, Output, Policy, PortState};
 use crate::crypto::{Cak, Entropy, NoEntropy};
 use crate::ident::{
     CipherSuite, Ckn, ConfidentialityOffset, KeyServerPriority, MacAddress, MessageNumber, Sci,
@@ -68,6 +68,7 @@ pub(crate) fn policy(station: u8, priority: u8) -> Policy {
         include_sci: true,
         rekey_after: None,
         destination: MacAddress::PAE_GROUP,
+        manners: Manners::default(),
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use macsecd::crypto::Cak;
 use macsecd::ident::{CipherSuite, Ckn, ConfidentialityOffset, KeyServerPriority, MacAddress, Sci};
 use macsecd::keyring::Key;
-use macsecd::mka::{Access, Policy};
+use macsecd::mka::{Access, Manners, Policy};
 use macsecd::time::Time;
 use zeroize::Zeroizing;
 
@@ -148,6 +148,7 @@ pub(crate) fn policy(station: usize, priority: u8) -> Policy {
         include_sci: true,
         rekey_after: None,
         destination: MacAddress::PAE_GROUP,
+        manners: Manners::default(),
     }
 }
 

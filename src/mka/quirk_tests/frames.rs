@@ -1,17 +1,19 @@
 //! Rows 1 to 6, 15 and 16: how others frame what they say.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use zeroize::Zeroizing;
 
 use super::{
-    MILLIS, Pair, SECOND, following, installs, is_secured, led, sets, started, with_suite,
+    MILLIS, Pair, SECOND, following, installs, is_secured, led, mannered, said, sets, started,
+    with_suite,
 };
 use crate::crypto::Cak;
 use crate::ident::{CipherSuite, Ckn, MacAddress};
 use crate::keyring::{Key, KeyRing};
-use crate::mka::Input;
 use crate::mka::testing::{policy, ring};
+use crate::mka::{IcvIndicator, Input, Manners, MkaVersion};
 use crate::wire::{DistributedSak, Mkpdu};
 
 /// Puts the right ICV behind all but the last 16 octets of a frame.
@@ -50,6 +52,23 @@ fn row_01_what_a_version_does_not_know_is_not_read() {
     let pair = started(pair);
     let ours = installs(&pair)[0];
     assert_eq!((ours.ssci.unwrap().0, ours.receive[0].ssci.unwrap().0), (2, 1));
+}
+
+#[test]
+fn row_01_the_version_that_we_send_is_the_operators() {
+    for version in [MkaVersion::V1, MkaVersion::V2, MkaVersion::V3] {
+        for (a, b) in [(16, 200), (200, 16)] {
+            let manners = Manners { version, ..Manners::default() };
+            let pair = started(Pair::new(mannered(1, a, manners), policy(2, b)));
+            let said = said(&pair, 0);
+            assert!(said.iter().all(|mkpdu| mkpdu.basic.version == version as u8));
+            let states = |mkpdu: &Mkpdu| {
+                mkpdu.live_peers.as_ref().is_some_and(|list| list.key_server_ssci > 0)
+            };
+            let states = said.iter().any(states);
+            assert_eq!(states, a < b && version == MkaVersion::V3, "octet 2 came with version 3");
+        }
+    }
 }
 
 #[test]
@@ -92,6 +111,34 @@ fn row_04_an_icv_indicator_is_read_and_changes_nothing() {
     for pair in [led(), following()] {
         started(Pair { tamper: Some(|mkpdu| mkpdu.icv_indicator = true), ..pair });
     }
+}
+
+/// Whether `a` sends one, by itself every other time, then to a peer that does or does not.
+#[test]
+fn row_04_an_icv_indicator_is_sent_to_whoever_sends_it_and_tried_on_whoever_does_not_answer() {
+    let sends = |icv_indicator, tamper: Option<fn(&mut Mkpdu)>| {
+        let manners = Manners { icv_indicator, ..Manners::default() };
+        let mut pair = Pair::new(mannered(1, 16, manners), policy(2, 200));
+        (pair.cut, pair.tamper) = (true, tamper);
+        pair.start(Duration::from_secs(11));
+        let alone: Vec<_> = said(&pair, 0).iter().map(|mkpdu| mkpdu.icv_indicator).collect();
+        pair.cut = false;
+        pair.run(Duration::from_secs(5));
+        assert!(is_secured(&pair));
+        let before = pair.wire.len();
+        pair.run(Duration::from_secs(20));
+        let live: Vec<_> = said(&pair, before).iter().map(|mkpdu| mkpdu.icv_indicator).collect();
+        assert!(alone.len() >= 6 && live.len() >= 10);
+        let both = |of: &[bool]| (of.contains(&true), of.contains(&false));
+        (both(&alone), both(&live))
+    };
+    let (tried, always, never) = ((true, true), (true, false), (false, true));
+    let without: fn(&mut Mkpdu) = |mkpdu| mkpdu.icv_indicator = false;
+    let with: fn(&mut Mkpdu) = |mkpdu| mkpdu.icv_indicator = true;
+    assert_eq!(sends(IcvIndicator::Auto, Some(without)), (tried, never));
+    assert_eq!(sends(IcvIndicator::Auto, Some(with)), (tried, always));
+    assert_eq!(sends(IcvIndicator::On, Some(without)), (always, always));
+    assert_eq!(sends(IcvIndicator::Off, Some(with)), (never, never));
 }
 
 #[test]

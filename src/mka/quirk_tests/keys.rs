@@ -6,8 +6,8 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use super::{
-    Pair, SECOND, closes, following, installs, is_secured, led, number, rekey, sets, started,
-    with_suite,
+    Pair, SECOND, closes, following, installs, is_secured, led, mannered, number, rekey, said,
+    sets, started, with_suite,
 };
 use crate::crypto::{Cak, Salt};
 use crate::ident::{
@@ -16,7 +16,7 @@ use crate::ident::{
 };
 use crate::keyring::{Key, KeyRing};
 use crate::mka::testing::{address, policy, read};
-use crate::mka::{Input, KeyServer, Policy, ssci};
+use crate::mka::{Input, KeyServer, Manners, Policy, SsciOrder, ssci};
 use crate::secy::{SecyCommand, TxProgress};
 use crate::wire::{DistributedSak, MacsecCapability, Mkpdu, SakUseKey, SakUseSet, Xpn};
 
@@ -46,6 +46,29 @@ fn row_10_a_key_is_found_by_its_name_in_either_place() {
             assert_eq!((number(&pair), is_secured(&pair)), (number_of, true));
         }
         assert_eq!(closes(&pair), 0);
+    }
+}
+
+/// For those that look for it there alone.
+#[test]
+fn row_10_a_lone_key_can_stay_in_the_place_of_the_latest() {
+    for (lone_key_in_latest, a, b) in [(true, 16, 200), (true, 200, 16), (false, 16, 200)] {
+        let manners = Manners { lone_key_in_latest, ..Manners::default() };
+        let mut pair = started(Pair::new(mannered(1, a, manners), policy(2, b)));
+        pair.run(Duration::from_secs(4));
+        rekey(&mut pair);
+        pair.run(Duration::from_secs(4));
+        let before = pair.wire.len();
+        pair.run(Duration::from_secs(10));
+        for mut mkpdu in said(&pair, before) {
+            let high = mkpdu.xpn.map(|xpn| (xpn.latest_lpn_high, xpn.old_lpn_high));
+            let keys = keys_of(&mut mkpdu).unwrap();
+            let lone = if lone_key_in_latest { keys.latest } else { keys.old };
+            assert!(lone.is_some_and(|key| key.ki.number.0 == 2 && key.rx && key.tx));
+            assert!(keys.latest.is_none() || keys.old.is_none());
+            assert_eq!(high, Some((0, 0)));
+        }
+        assert_eq!((is_secured(&pair), closes(&pair)), (true, 0));
     }
 }
 
@@ -147,6 +170,17 @@ fn row_14_ssci_by_list_where_the_server_states_its_own_and_else_by_sci() {
     let unstated =
         sscis(|mkpdu| mkpdu.live_peers.iter_mut().for_each(|list| list.key_server_ssci = 0));
     assert_eq!(unstated, (2, 1), "the greater SCI has 1");
+}
+
+#[test]
+fn row_14_what_the_server_states_can_be_passed_over() {
+    let manners = Manners { ssci: SsciOrder::BySci, ..Manners::default() };
+    let mut pair = Pair::new(mannered(1, 200, manners), policy(2, 16));
+    pair.tamper =
+        Some(|mkpdu| mkpdu.live_peers.iter_mut().for_each(|list| list.key_server_ssci = 2));
+    let pair = started(pair);
+    let install = installs(&pair)[0];
+    assert_eq!((install.ssci.unwrap().0, install.receive[0].ssci.unwrap().0), (2, 1));
 }
 
 #[test]

@@ -5,10 +5,11 @@
 
 use std::time::Duration;
 
-use super::testing::{Pair, policy};
-use super::{Policy, PortState};
+use super::testing::{Pair, policy, read};
+use super::{Manners, Policy, PortState};
 use crate::ident::CipherSuite;
 use crate::secy::{InstallSak, SecyCommand};
+use crate::wire::Mkpdu;
 
 mod frames;
 mod keys;
@@ -21,6 +22,17 @@ const SECOND: Duration = Duration::from_secs(1);
 /// A usual policy for one suite.
 fn with_suite(station: u8, priority: u8, suite: CipherSuite) -> Policy {
     Policy { cipher_suites: vec![suite], ..policy(station, priority) }
+}
+
+/// A usual policy with these manners.
+fn mannered(station: u8, priority: u8, manners: Manners) -> Policy {
+    Policy { manners, ..policy(station, priority) }
+}
+
+/// What `a` has said since the link had carried `before` MKPDUs.
+fn said(pair: &Pair, before: usize) -> Vec<Mkpdu> {
+    let said = pair.wire[before..].iter().map(|frame| read(frame));
+    said.filter(|mkpdu| mkpdu.basic.sci == policy(1, 0).sci).collect()
 }
 
 /// Two stations, `a` the key server.
@@ -75,11 +87,14 @@ fn rekey(pair: &mut Pair) {
     pair.run(SECOND);
 }
 
-/// The parameter sets behind the first one: type, the two octets after it, body.
+/// The parameter sets between the first and the ICV: type, the two octets after it, body.
 fn sets(frame: &[u8]) -> Vec<(u8, [u8; 2], Vec<u8>)> {
     let mut rest = &frame[18..frame.len() - 16];
     let mut sets = Vec::new();
     while let [kind, octet2, octet3, octet4, after @ ..] = rest {
+        if *kind == 255 {
+            break;
+        }
         let length = usize::from(octet3 & 15) << 8 | usize::from(*octet4);
         sets.push((*kind, [*octet2, *octet3], after[..length].to_vec()));
         rest = &after[length.next_multiple_of(4)..];
