@@ -1,8 +1,8 @@
 //! Our own identity in one participant: MI, MN, and which MNs are recent.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
-use super::timers::LIFE;
 use crate::crypto::{Entropy, NoEntropy};
 use crate::ident::{MemberId, MessageNumber};
 use crate::time::Time;
@@ -12,7 +12,9 @@ use crate::time::Time;
 pub(super) struct Actor {
     mi: MemberId,
     last: u32,
-    /// Message numbers sent within the last [`LIFE`]. Pacing bounds them to some 70.
+    /// How long a message number is recent: MKA Life Time.
+    life: Duration,
+    /// Message numbers sent within that time. Pacing bounds them to some ten a second.
     sent: VecDeque<(u32, Time)>,
 }
 
@@ -32,10 +34,10 @@ const LAST_MN: u32 = u32::MAX - 1024;
 
 impl Actor {
     /// Takes a fresh, random identity.
-    pub(super) fn new(entropy: &mut dyn Entropy) -> Result<Self, NoEntropy> {
+    pub(super) fn new(life: Duration, entropy: &mut dyn Entropy) -> Result<Self, NoEntropy> {
         let mut octets = [0; 12];
         entropy.fill(&mut octets)?;
-        Ok(Self { mi: MemberId::from_octets(octets), last: 0, sent: VecDeque::new() })
+        Ok(Self { mi: MemberId::from_octets(octets), last: 0, life, sent: VecDeque::new() })
     }
 
     pub(super) fn mi(&self) -> MemberId {
@@ -56,7 +58,7 @@ impl Actor {
     pub(super) fn number(&mut self, now: Time) -> MessageNumber {
         self.last += 1;
         self.sent.push_back((self.last, now));
-        while self.sent.front().is_some_and(|&(_, at)| now.since(at) > LIFE) {
+        while self.sent.front().is_some_and(|&(_, at)| now.since(at) > self.life) {
             self.sent.pop_front();
         }
         MessageNumber(self.last)
@@ -74,22 +76,21 @@ impl Actor {
         if mn.0 > self.last {
             return Mention::NeverSent;
         }
-        let recent = self.sent.iter().any(|&(sent, at)| sent == mn.0 && now.since(at) <= LIFE);
+        let recent = self.sent.iter().any(|&(sent, at)| sent == mn.0 && now.since(at) <= self.life);
         if recent { Mention::Recent } else { Mention::Stale }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::mka::testing::Seeded;
+    use crate::mka::timers::LIFE;
 
     /// 802.1X-2020 9.4.2, 9.4.3.
     #[test]
     fn only_numbers_of_the_last_life_time_are_recent() {
-        let mut actor = Actor::new(&mut Seeded::new(1)).unwrap();
+        let mut actor = Actor::new(LIFE, &mut Seeded::new(1)).unwrap();
         let start = Time::ZERO;
         assert_eq!(actor.number(start), MessageNumber(1));
         let later = start.after(Duration::from_secs(5));

@@ -15,7 +15,6 @@ use super::sak::{Distribution, Saks};
 use super::status::{
     Distributing, Evidence, KeyServer, ParticipantStatus, PeerStatus, PortState, SakStatus, Status,
 };
-use super::timers::LIFE;
 use crate::crypto::{Entropy, NoEntropy};
 use crate::ident::{KeyId, Sci};
 use crate::keyring::KeyRing;
@@ -162,9 +161,10 @@ impl Kay {
     /// Says when to call `handle` again at the latest; `None` means that only an event can help.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Time> {
+        let life = self.policy.manners.life;
         let participants = self.participants.iter().flat_map(|participant| {
             let due = self.carrier.then(|| participant.pace.due());
-            let failing = participant.alone_since.map(|since| since.after(LIFE));
+            let failing = participant.alone_since.map(|since| since.after(life));
             [due, participant.peers.poll_timeout(), failing.filter(|&at| at > self.now)]
         });
         let later = |at: Option<Time>| at.filter(|&at| at > self.now);
@@ -176,7 +176,7 @@ impl Kay {
                 later(self.held),
                 later(self.mute_until()),
                 later(self.commands.poll_timeout()),
-                later(self.carrier_lost.map(|at| at.after(LIFE))),
+                later(self.carrier_lost.map(|at| at.after(life))),
                 later(self.fresh_sak_due()),
             ])
             .flatten()
@@ -192,10 +192,11 @@ impl Kay {
         let kept = |participant: &Participant, key: &crate::keyring::Key| {
             participant.ckn() == &key.ckn && participant.key.cak.same_as(&key.cak)
         };
+        let life = self.policy.manners.life;
         let mut fresh = Vec::new();
         for key in keys.iter() {
             if !self.participants.iter().any(|participant| kept(participant, key)) {
-                fresh.push(Participant::new(now, Arc::clone(key), self.entropy.as_mut())?);
+                fresh.push(Participant::new(now, Arc::clone(key), life, self.entropy.as_mut())?);
             }
         }
         let mut pool = std::mem::take(&mut self.participants);

@@ -7,7 +7,6 @@
 
 use super::kay::{KEYLESS_MAX, Kay, RETRY};
 use super::peers::Peer;
-use super::timers::LIFE;
 use crate::ident::KeyId;
 use crate::time::Time;
 
@@ -112,7 +111,7 @@ impl Kay {
         // The server may speak of it until it has made the next.
         self.lost_sak = self.saks.newest().map(|sak| sak.key.ki);
         // The others have not gone. While we are new to them, what they send is received.
-        self.held = self.cp.is_stranded().then(|| now.after(LIFE));
+        self.held = self.cp.is_stranded().then(|| now.after(self.policy.manners.life));
         true
     }
 
@@ -132,7 +131,7 @@ impl Kay {
     /// When the port closes unless it can send again: so long, what others send is let in.
     pub(super) fn mute_until(&self) -> Option<Time> {
         let (_, since) = self.evidence.sak_lost.filter(|_| self.cp.missed().is_some())?;
-        Some(since.after(LIFE))
+        Some(since.after(self.policy.manners.life))
     }
 
     /// Takes note of the first loss since the port was secured for which nothing can be sent.

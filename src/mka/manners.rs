@@ -1,7 +1,11 @@
 //! How to speak with those whose ways differ; `docs/interop.md` says whose.
 
+use std::time::Duration;
+
+use super::timers::{HELLO, LIFE};
+
 /// What of our speech is a matter of taste, and not of agreement.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Manners {
     /// Which MKA version our MKPDUs say.
     pub version: MkaVersion,
@@ -12,6 +16,23 @@ pub struct Manners {
     pub lone_key_in_latest: bool,
     /// Who has which SSCI under an SAK of another key server.
     pub ssci: SsciOrder,
+    /// How often we are heard from: MKA Hello Time.
+    pub hello: Duration,
+    /// How long a silent peer stays: MKA Life Time. Some say hello every 6 or 10 s.
+    pub life: Duration,
+}
+
+impl Default for Manners {
+    fn default() -> Self {
+        Self {
+            version: MkaVersion::default(),
+            icv_indicator: IcvIndicator::default(),
+            lone_key_in_latest: false,
+            ssci: SsciOrder::default(),
+            hello: HELLO,
+            life: LIFE,
+        }
+    }
 }
 
 /// An MKA version to send. What is received is read by its own version, whatever we send.

@@ -6,7 +6,6 @@
 
 use std::time::Duration;
 
-use super::timers::HELLO;
 use crate::time::Time;
 
 /// A handshake takes four or five messages a side; two in a row fit.
@@ -49,8 +48,9 @@ impl Pace {
         earliest.min(self.hello_due)
     }
 
-    /// Tells whether an MKPDU is due, and if so counts it as sent.
-    pub(super) fn take(&mut self, now: Time) -> bool {
+    /// Tells whether an MKPDU is due, and if so counts it as sent; the next hello is due after
+    /// `hello`.
+    pub(super) fn take(&mut self, now: Time, hello: Duration) -> bool {
         self.refill(now);
         if self.due() > now {
             return false;
@@ -59,7 +59,7 @@ impl Pace {
             self.tokens = self.tokens.saturating_sub(1);
         }
         self.news = false;
-        self.hello_due = now.after(HELLO);
+        self.hello_due = now.after(hello);
         true
     }
 
@@ -77,24 +77,25 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mka::timers::HELLO;
 
     #[test]
     fn a_hello_goes_out_every_two_seconds() {
         let mut pace = Pace::new(Time::ZERO);
-        assert!(pace.take(Time::ZERO));
-        assert!(!pace.take(Time::ZERO.after(Duration::from_millis(1999))));
+        assert!(pace.take(Time::ZERO, HELLO));
+        assert!(!pace.take(Time::ZERO.after(Duration::from_millis(1999)), HELLO));
         assert_eq!(pace.due(), Time::ZERO.after(Duration::from_secs(2)));
-        assert!(pace.take(Time::ZERO.after(Duration::from_secs(2))));
+        assert!(pace.take(Time::ZERO.after(Duration::from_secs(2)), HELLO));
     }
 
     #[test]
     fn news_goes_out_at_once_and_many_news_as_one() {
         let mut pace = Pace::new(Time::ZERO);
-        assert!(pace.take(Time::ZERO));
+        assert!(pace.take(Time::ZERO, HELLO));
         pace.news();
         pace.news();
-        assert!(pace.take(Time::ZERO));
-        assert!(!pace.take(Time::ZERO));
+        assert!(pace.take(Time::ZERO, HELLO));
+        assert!(!pace.take(Time::ZERO, HELLO));
     }
 
     #[test]
@@ -103,7 +104,7 @@ mod tests {
         let mut sent = 0;
         for tick in 0..10_000 {
             pace.news();
-            sent += u32::from(pace.take(Time::ZERO.after(Duration::from_millis(tick))));
+            sent += u32::from(pace.take(Time::ZERO.after(Duration::from_millis(tick)), HELLO));
         }
         assert!((100..=115).contains(&sent), "{sent} in ten seconds");
     }

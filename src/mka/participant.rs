@@ -4,6 +4,7 @@
 //! the SecY's state when it speaks.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::actor::{Actor, Mention};
 use super::discard::Discard;
@@ -12,7 +13,6 @@ use super::manners::{Manners, MkaVersion};
 use super::pace::Pace;
 use super::peers::{LISTED_MAX, Peer, Peers};
 use super::policy::Policy;
-use super::timers::LIFE;
 use crate::crypto::{Entropy, Ick, Kek, NoEntropy};
 use crate::ident::{Ckn, KeyNumber, MacAddress, MemberId};
 use crate::keyring::Key;
@@ -39,6 +39,8 @@ pub(super) struct Participant {
     /// last; `None` where it does not, because it does so in another.
     pub(super) keys_since: Option<Time>,
     pub(super) last_kn: u32,
+    /// How long a silent peer stays: MKA Life Time.
+    life: Duration,
 }
 
 /// What a participant says beyond itself.
@@ -55,19 +57,21 @@ impl Participant {
     pub(super) fn new(
         now: Time,
         key: Arc<Key>,
+        life: Duration,
         entropy: &mut dyn Entropy,
     ) -> Result<Self, NoEntropy> {
         Ok(Self {
             ick: key.cak.ick(&key.ckn),
             kek: key.cak.kek(&key.ckn),
             key,
-            actor: Actor::new(entropy)?,
-            peers: Peers::default(),
+            actor: Actor::new(life, entropy)?,
+            peers: Peers::new(life),
             pace: Pace::new(now),
             elected: None,
             alone_since: Some(now),
             keys_since: None,
             last_kn: 0,
+            life,
         })
     }
 
@@ -177,7 +181,7 @@ impl Participant {
     /// Takes a new MI: to everyone else we are a new member now (802.1X-2020 9.4.2). Without
     /// randomness the old one stays; tells whether there was any.
     pub(super) fn renew(&mut self, now: Time, entropy: &mut dyn Entropy) -> bool {
-        let Ok(actor) = Actor::new(entropy) else { return false };
+        let Ok(actor) = Actor::new(self.life, entropy) else { return false };
         self.peers.start_again(now, self.actor.mi());
         self.actor = actor;
         self.elected = None;
@@ -201,7 +205,7 @@ impl Participant {
 
     /// Tells whether it has had no live peer for an MKA Life Time.
     pub(super) fn has_failed(&self, now: Time) -> bool {
-        self.alone_since.is_some_and(|since| now.since(since) >= LIFE)
+        self.alone_since.is_some_and(|since| now.since(since) >= self.life)
     }
 
     /// Builds the next MKPDU, ICV and all; `None` where it would not fit a frame.

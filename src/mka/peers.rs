@@ -1,9 +1,9 @@
 //! The members of one CA as we see them: potential until they prove that they hear us, then live.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::discard::Discard;
-use super::timers::LIFE;
 use crate::ident::{KeyId, KeyServerPriority, MemberId, MessageNumber, Sci};
 use crate::time::Time;
 use crate::wire::{Basic, MacsecCapability, PeerEntry, SakUse};
@@ -45,8 +45,8 @@ impl Peer {
         self.live_until.is_some()
     }
 
-    fn expires(&self) -> Time {
-        self.live_until.unwrap_or(self.heard.after(LIFE))
+    fn expires(&self, life: Duration) -> Time {
+        self.live_until.unwrap_or(self.heard.after(life))
     }
 
     /// Tells whether it says it receives with this key, in whichever place it names the key.
@@ -85,8 +85,10 @@ pub(super) struct Change {
 }
 
 /// All members of a CA besides us.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Peers {
+    /// How long a silent member stays: MKA Life Time.
+    life: Duration,
     /// Those heard. Ordered, so that a walk over it is the same on every run.
     heard: BTreeMap<MemberId, Peer>,
     /// Those that only a live peer has told of, with the MN it gave and when to forget them.
@@ -97,6 +99,12 @@ pub(super) struct Peers {
 }
 
 impl Peers {
+    /// Knows nobody yet.
+    pub(super) fn new(life: Duration) -> Self {
+        let (heard, told, former) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { life, heard, told, former }
+    }
+
     pub(super) fn get(&self, mi: MemberId) -> Option<&Peer> {
         self.heard.get(&mi)
     }
@@ -174,7 +182,7 @@ impl Peers {
         peer.capability = peer.capability.max(basic.macsec_capability);
         peer.mka_version = basic.version;
         if proof {
-            peer.live_until = Some(now.after(LIFE));
+            peer.live_until = Some(now.after(self.life));
             // Before, an outsider could have replayed what a stranger said long ago.
             self.told.remove(&basic.mi);
         }
@@ -240,7 +248,7 @@ impl Peers {
                 continue;
             }
             if self.told.contains_key(&entry.mi) || self.told.len() < POTENTIAL_MAX {
-                let before = self.told.insert(entry.mi, (entry.mn, now.after(LIFE)));
+                let before = self.told.insert(entry.mi, (entry.mn, now.after(self.life)));
                 news |= before.is_none();
             }
         }
@@ -256,7 +264,8 @@ impl Peers {
                 peer.sak_use = None;
             }
         }
-        self.heard.retain(|_, peer| peer.expires() > now);
+        let life = self.life;
+        self.heard.retain(|_, peer| peer.expires(life) > now);
         self.told.retain(|_, &mut (_, until)| until > now);
         self.former.retain(|_, &mut until| until > now);
         Change { news: before != (self.heard.len(), self.live().count(), self.told.len()) }
@@ -264,13 +273,13 @@ impl Peers {
 
     /// When `handle_timeout` next has work; `None` means never.
     pub(super) fn poll_timeout(&self) -> Option<Time> {
-        let heard = self.heard.values().map(Peer::expires);
+        let heard = self.heard.values().map(|peer| peer.expires(self.life));
         heard.chain(self.told.values().map(|&(_, until)| until)).min()
     }
 
     /// Forgets everyone, as a new MI of our own demands, and takes note of the former one.
     pub(super) fn start_again(&mut self, now: Time, former: MemberId) {
-        *self = Self::default();
+        *self = Self::new(self.life);
         self.bury(now, former);
     }
 
@@ -278,17 +287,16 @@ impl Peers {
         self.told.remove(&mi);
         if self.former.len() < POTENTIAL_MAX {
             // The others notice within a life time, and what they say is then on its way.
-            self.former.insert(mi, now.after(2 * LIFE));
+            self.former.insert(mi, now.after(2 * self.life));
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::ident::{Ckn, MacAddress};
+    use crate::mka::timers::LIFE;
 
     fn basic(mi: u8, address: u8, mn: u32) -> Basic {
         Basic {
@@ -315,7 +323,7 @@ mod tests {
     /// A peer is live until, and not at, the moment its life time ends (802.1X-2020 9.4.3).
     #[test]
     fn a_silent_peer_is_lost_at_its_deadline_and_not_before() {
-        let mut peers = Peers::default();
+        let mut peers = Peers::new(LIFE);
         assert_eq!(peers.hear(at(0), &basic(1, 1, 1), true), Ok(Change { news: true }));
         assert_eq!(peers.poll_timeout(), Some(at(6000)));
 
@@ -327,7 +335,7 @@ mod tests {
 
     #[test]
     fn a_peer_that_stops_proving_itself_falls_back_to_potential() {
-        let mut peers = Peers::default();
+        let mut peers = Peers::new(LIFE);
         peers.hear(at(0), &basic(1, 1, 1), true).unwrap();
         peers.hear(at(4000), &basic(1, 1, 2), false).unwrap();
 
@@ -340,7 +348,7 @@ mod tests {
 
     #[test]
     fn an_old_message_changes_nothing() {
-        let mut peers = Peers::default();
+        let mut peers = Peers::new(LIFE);
         peers.hear(at(0), &basic(1, 1, 7), true).unwrap();
 
         assert_eq!(peers.hear(at(5000), &basic(1, 1, 7), true), Err(Discard::Replayed));
@@ -350,7 +358,7 @@ mod tests {
 
     #[test]
     fn a_restarted_peer_replaces_itself_once_it_has_proved_itself_and_not_before() {
-        let mut peers = Peers::default();
+        let mut peers = Peers::new(LIFE);
         peers.hear(at(0), &basic(1, 1, 7), true).unwrap();
         peers.hear(at(10), &basic(2, 1, 1), false).unwrap();
         assert_eq!(live(&peers), [1]);
@@ -363,7 +371,7 @@ mod tests {
 
     #[test]
     fn a_late_message_of_the_former_self_does_not_bring_it_back() {
-        let mut peers = Peers::default();
+        let mut peers = Peers::new(LIFE);
         peers.hear(at(0), &basic(1, 1, 7), true).unwrap();
         peers.hear(at(10), &basic(2, 1, 1), true).unwrap();
 
@@ -373,7 +381,7 @@ mod tests {
 
     #[test]
     fn strangers_past_the_limit_are_refused_and_live_peers_stay() {
-        let mut peers = Peers::default();
+        let mut peers = Peers::new(LIFE);
         peers.hear(at(0), &basic(200, 200, 1), true).unwrap();
         for mi in 0..u8::try_from(POTENTIAL_MAX).unwrap() {
             peers.hear(at(1), &basic(mi, mi, 1), false).unwrap();
@@ -385,7 +393,7 @@ mod tests {
 
     #[test]
     fn whom_a_live_peer_lists_becomes_potential_but_mns_are_not_taken_over() {
-        let (mut peers, own) = (Peers::default(), MemberId::from_octets([9; 12]));
+        let (mut peers, own) = (Peers::new(LIFE), MemberId::from_octets([9; 12]));
         peers.hear(at(0), &basic(1, 1, 5), true).unwrap();
         let entry =
             |mi, mn| PeerEntry { mi: MemberId::from_octets([mi; 12]), mn: MessageNumber(mn) };

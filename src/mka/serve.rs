@@ -92,7 +92,8 @@ impl Kay {
     /// When a fresh SAK may be made: at once, unless strangers are about to join.
     fn fresh_sak_allowed(&self) -> Option<Time> {
         let strangers = self.principal().is_some_and(|principal| principal.peers.has_strangers());
-        let spaced = self.last_fresh.filter(|_| strangers).map(|last| last.after(LIFE));
+        let spaced =
+            self.last_fresh.filter(|_| strangers).map(|last| last.after(self.policy.manners.life));
         spaced.max(self.retry_at)
     }
 

@@ -12,7 +12,6 @@ use super::kay::{Decided, Kay};
 use super::participant::Participant;
 use super::peers::Peer;
 use super::status::PortState;
-use super::timers::LIFE;
 use crate::ident::{KeyId, KeyServerPriority, MemberId, Sci};
 use crate::secy::{InstallSak, SecyCommand};
 use crate::time::Time;
@@ -123,7 +122,7 @@ impl Kay {
             evidence.unwrap_failed,
             evidence.plain_text_refused,
         ];
-        refusals.into_iter().flatten().any(|at| now.since(at) < LIFE)
+        refusals.into_iter().flatten().any(|at| now.since(at) < self.policy.manners.life)
     }
 
     pub(super) fn elected(&self) -> Option<Candidate> {
@@ -139,7 +138,8 @@ impl Kay {
     }
 
     fn conditions(&self, now: Time) -> Conditions {
-        let kept = self.carrier_lost.is_some_and(|lost| now.since(lost) < LIFE);
+        let life = self.policy.manners.life;
+        let kept = self.carrier_lost.is_some_and(|lost| now.since(lost) < life);
         let connect = match self.decided {
             Some(Decided { secure: true, .. }) => Connect::Secure,
             Some(Decided { secure: false, .. }) => Connect::Authenticated,

@@ -16,8 +16,9 @@ impl Kay {
         if !self.carrier {
             return;
         }
+        let hello = self.policy.manners.hello;
         for index in 0..self.participants.len() {
-            let due = |participant: &mut Participant| participant.pace.take(now);
+            let due = |participant: &mut Participant| participant.pace.take(now, hello);
             if !self.participants.get_mut(index).is_some_and(due) {
                 continue;
             }

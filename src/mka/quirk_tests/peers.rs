@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use super::{MILLIS, Pair, SECOND, closes, following, installs, is_secured, led, number, started};
+use super::{
+    MILLIS, Pair, SECOND, closes, following, installs, is_secured, led, mannered, number, said,
+    started,
+};
 use crate::ident::{KeyId, KeyNumber, MemberId, MessageNumber, Sci};
 use crate::mka::testing::{Seeded, Station, address, policy, read, ring};
-use crate::mka::{Discard, Input, Kay, KeyServer, ParticipantStatus, PortState};
+use crate::mka::{Discard, Input, Kay, KeyServer, Manners, ParticipantStatus, PortState};
 use crate::secy::SecyCommand;
 use crate::wire::{Mkpdu, PeerEntry, SakUse, SakUseKey, SakUseSet};
 
@@ -222,6 +225,29 @@ fn row_24_a_hello_each_two_seconds_and_a_peer_stays_for_six() {
     assert_eq!((is_secured(&pair), number(&pair), closes(&pair)), (true, 1, 0));
     pair.cut = true;
     pair.run(Duration::from_secs(7));
+    assert_eq!(pair.a.state(), PortState::Listening);
+}
+
+/// A peer that is heard every 6 s, and once in a while not even then.
+#[test]
+fn row_24_a_longer_life_time_keeps_a_peer_with_slow_hellos() {
+    let slow = Manners { hello: Duration::from_secs(6), ..Manners::default() };
+    let slow = Manners { life: Duration::from_secs(20), ..slow };
+    let patient = Manners { life: Duration::from_secs(20), ..Manners::default() };
+    let mut pair = started(Pair::new(mannered(1, 16, patient), mannered(2, 200, slow)));
+    for _ in 0..10 {
+        pair.cut = true;
+        pair.run(Duration::from_secs(12));
+        pair.cut = false;
+        pair.run(Duration::from_secs(12));
+    }
+    assert_eq!((is_secured(&pair), number(&pair), closes(&pair)), (true, 1, 0));
+    let before = pair.wire.len();
+    pair.run(Duration::from_secs(60));
+    let theirs = pair.wire.len() - before - said(&pair, before).len();
+    assert!((10..=11).contains(&theirs), "{theirs}");
+    pair.cut = true;
+    pair.run(Duration::from_secs(21));
     assert_eq!(pair.a.state(), PortState::Listening);
 }
 
