@@ -35,6 +35,7 @@ fn policy(shape: u8) -> Policy {
         access: if shape & 8 == 0 { Access::MustSecure } else { Access::ShouldSecure },
         replay_protect: true,
         replay_window: 0,
+        delay_protect: shape & 4 != 0,
         include_sci: true,
         rekey_after: (shape & 16 != 0).then_some(Duration::from_secs(30)),
         destination: MacAddress::PAE_GROUP,

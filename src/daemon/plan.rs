@@ -182,6 +182,7 @@ fn policy(link: &LinkSettings) -> Policy {
         },
         replay_protect: link.replay_protect,
         replay_window: link.replay_window,
+        delay_protect: false,
         include_sci: link.include_sci,
         rekey_after: link.rekey,
         destination: MacAddress::PAE_GROUP,

@@ -24,6 +24,9 @@ pub struct Policy {
     pub replay_protect: bool,
     /// How late a frame may be, in packet numbers.
     pub replay_window: u32,
+    /// Whether others are to refuse frames of ours that are some two seconds late (802.1X-2020
+    /// 9.10, delay protection). We say often how far we have come then.
+    pub delay_protect: bool,
     /// Whether the tag of our frames carries the SCI.
     pub include_sci: bool,
     /// The age at which we, as key server, replace an SAK; `None` for never.

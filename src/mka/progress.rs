@@ -1,13 +1,13 @@
 //! How fast packet numbers are spent.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
-use super::timers::HELLO;
 use crate::ident::KeyId;
 use crate::secy::TxProgress;
 use crate::time::Time;
 
-/// How far the packet numbers of the SAs have come, now and one Hello Time ago.
+/// How far the packet numbers of the SAs have come, now and a while ago.
 #[derive(Debug, Default)]
 pub(super) struct Progress(VecDeque<(Time, TxProgress)>);
 
@@ -29,10 +29,10 @@ impl Progress {
     }
 
     /// The lowest packet number that may still be on its way (802.1X-2020 9.10, LLPN): what was
-    /// last sent one Hello Time ago, 1 at least.
-    pub(super) fn llpn(&self, now: Time, ki: KeyId) -> u64 {
+    /// last sent so long ago, 1 at least.
+    pub(super) fn llpn(&self, now: Time, ki: KeyId, ago: Duration) -> u64 {
         let mut known = self.0.iter().rev().filter(|(_, of)| of.ki == ki);
-        let old = known.find(|(at, _)| now.since(*at) >= HELLO);
+        let old = known.find(|(at, _)| now.since(*at) >= ago);
         old.map_or(1, |(_, of)| of.next_pn.0.saturating_sub(1).max(1))
     }
 }

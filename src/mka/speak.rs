@@ -1,13 +1,21 @@
 //! The way out: MKPDUs, and what they say of keys (802.1X-2020 9.4, 11.11).
 
+use std::time::Duration;
+
 use super::cp::Slot;
 use super::io::Output;
 use super::kay::{Decided, Kay};
 use super::participant::{Participant, Speech};
 use super::serve::live_members;
+use super::timers::{BOUNDED_HELLO, HELLO};
 use crate::ident::MemberId;
 use crate::time::Time;
 use crate::wire::{DistributedSak, SakUse, SakUseKey, SakUseSet, Xpn};
+
+/// How far back the lowest packet number lies that we still vouch for with delay protection. What we
+/// know is up to half a second old, and what we say is heard half a second later: together, no
+/// frame gets in that is more than 2 s late.
+const DELAY_PROTECT_AGO: Duration = Duration::from_secs(1);
 
 impl Kay {
     /// Sends what is due, last of all: whatever it says has been commanded before, and whatever it
@@ -16,8 +24,8 @@ impl Kay {
         if !self.carrier {
             return;
         }
-        let hello = self.policy.manners.hello;
         for index in 0..self.participants.len() {
+            let hello = self.hello(index);
             let due = |participant: &mut Participant| participant.pace.take(now, hello);
             if !self.participants.get_mut(index).is_some_and(due) {
                 continue;
@@ -31,6 +39,13 @@ impl Kay {
         }
     }
 
+    /// How often a participant says hello.
+    fn hello(&self, index: usize) -> Duration {
+        let hello = self.policy.manners.hello;
+        let bounded = self.policy.delay_protect && self.principal == Some(index);
+        if bounded { hello.min(BOUNDED_HELLO) } else { hello }
+    }
+
     /// What a participant says of keys: the principal alone says anything.
     fn speech(&self, now: Time, index: usize) -> Speech {
         let Some(participant) = self.participants.get(index) else { return Speech::default() };
@@ -42,9 +57,10 @@ impl Kay {
             let distributed_sak = self.is_server().then_some(DistributedSak::PlainText);
             return Speech { distributed_sak, ..Speech::default() };
         }
+        let ago = if self.policy.delay_protect { DELAY_PROTECT_AGO } else { HELLO };
         let use_of = |of: Option<(Slot, bool, bool)>| {
             of.map(|(slot, tx, rx)| {
-                let llpn = self.progress.llpn(now, slot.ki);
+                let llpn = self.progress.llpn(now, slot.ki, ago);
                 #[expect(clippy::cast_possible_truncation, reason = "the low half")]
                 let low = llpn as u32;
                 let key = SakUseKey { ki: slot.ki, an: slot.an, tx, rx, llpn: low };
@@ -71,7 +87,7 @@ impl Kay {
                 old: old.map(|(key, ..)| key),
                 plain_tx: false,
                 plain_rx: false,
-                delay_protect: false,
+                delay_protect: self.policy.delay_protect,
             })
         });
         let (distributed_sak, ssci_order) = self.offer(participant);

@@ -65,6 +65,7 @@ pub(crate) fn policy(station: u8, priority: u8) -> Policy {
         access: Access::MustSecure,
         replay_protect: true,
         replay_window: 0,
+        delay_protect: false,
         include_sci: true,
         rekey_after: None,
         destination: MacAddress::PAE_GROUP,

@@ -358,6 +358,40 @@ fn delay_protection_raises_the_lowest_packet_number() {
     assert_eq!(raised, Some((policy(2, 200).sci, 77)));
 }
 
+/// 802.1X-2020 9.10, Table 9-3: hellos are bounded, and what was sent is past two seconds later.
+#[test]
+fn with_delay_protection_no_frame_that_is_two_seconds_late_gets_in() {
+    for suite in [CipherSuite::GcmAes256, CipherSuite::GcmAesXpn256] {
+        let with =
+            |station, priority| Policy { cipher_suites: vec![suite], ..policy(station, priority) };
+        let mut pair = Pair::new(with(1, 16), Policy { delay_protect: true, ..with(2, 200) });
+        pair.start(SECOND);
+        let ki = pair.a.kay.status(pair.now).sak.unwrap().ki;
+        // A thousand frames a poll, and 64-bit numbers that are above the low half.
+        let base = if suite.is_xpn() { 7 << 32 } else { 0 };
+        let before = pair.wire.len();
+        for poll in 1..=20 {
+            let next_pn = PacketNumber(base + poll * 1000);
+            pair.b.handle(pair.now, Input::TxProgress(TxProgress { ki, next_pn }));
+            pair.run(500 * MILLIS);
+            let raised = pair.a.commands.iter().rev().find_map(|command| {
+                let SecyCommand::RaiseLowestPn { lowest_pn, .. } = command else { return None };
+                Some(lowest_pn.0)
+            });
+            if poll > 4 {
+                // Poll `n` was answered `(n - 1) / 2` s after the start, and now it is `poll / 2` s.
+                let (two_seconds_ago, one_second_ago) = (poll - 3, poll - 1);
+                let bounds = base + two_seconds_ago * 1000 - 1..=base + one_second_ago * 1000 - 1;
+                assert!(bounds.contains(&raised.unwrap()), "{suite} {poll} {raised:?}");
+            }
+        }
+        let theirs = pair.wire[before..].iter().map(|frame| read(frame));
+        let theirs = theirs.filter(|mkpdu| mkpdu.basic.sci == policy(2, 200).sci).count();
+        assert!((20..=21).contains(&theirs), "{theirs} in ten seconds");
+        assert_eq!(pair.a.state(), PortState::Secured);
+    }
+}
+
 /// 802.1X-2020 11.12: a suite that a peer's announcement leaves out is passed over.
 #[test]
 fn announced_suites_are_heeded() {

@@ -16,6 +16,9 @@ use crate::time::Time;
 /// shortest frames the last quarter of a 32-bit space, which begins at the mark, lasts 10 s.
 const POLL: Duration = Duration::from_secs(1);
 
+/// The same with delay protection, where what we say of packet numbers bounds the delay of frames.
+const POLL_BOUNDED: Duration = Duration::from_millis(500);
+
 /// The state of the interface below.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Link {
@@ -70,6 +73,7 @@ pub enum PortOutput {
 /// The brain of one port.
 pub struct Driver {
     kay: Kay,
+    poll_every: Duration,
     link: Link,
     poll_at: Option<Time>,
     poll_due: bool,
@@ -87,14 +91,15 @@ impl Driver {
         keys: &KeyRing,
         entropy: Box<dyn Entropy + Send>,
     ) -> Result<Self, NoEntropy> {
+        let poll_every = if policy.delay_protect { POLL_BOUNDED } else { POLL };
         let kay = Kay::new(now, policy, keys, entropy)?;
-        Ok(Self { kay, link: Link::Missing, poll_at: None, poll_due: false })
+        Ok(Self { kay, poll_every, link: Link::Missing, poll_at: None, poll_due: false })
     }
 
     /// Takes one input.
     pub fn handle(&mut self, now: Time, input: PortInput<'_>) {
         if self.poll_at.is_some_and(|at| at <= now) {
-            self.poll_at = Some(now.after(POLL));
+            self.poll_at = Some(now.after(self.poll_every));
             self.poll_due = true;
         }
         let input = match input {
@@ -163,7 +168,7 @@ impl Driver {
     fn schedule_poll(&mut self, now: Time) {
         let secured = self.kay.state() == PortState::Secured;
         match (secured, self.poll_at) {
-            (true, None) => self.poll_at = Some(now.after(POLL)),
+            (true, None) => self.poll_at = Some(now.after(self.poll_every)),
             (false, Some(_)) => self.poll_at = None,
             (true, Some(_)) | (false, None) => {}
         }

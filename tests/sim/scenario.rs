@@ -6,7 +6,7 @@ use std::time::Duration;
 use macsecd::crypto::Cak;
 use macsecd::ident::{CipherSuite, Ckn, ConfidentialityOffset, KeyServerPriority, MacAddress, Sci};
 use macsecd::keyring::Key;
-use macsecd::mka::{Access, Manners, Policy};
+use macsecd::mka::{Access, IcvIndicator, Manners, MkaVersion, Policy, SsciOrder};
 use macsecd::time::Time;
 use zeroize::Zeroizing;
 
@@ -145,6 +145,7 @@ pub(crate) fn policy(station: usize, priority: u8) -> Policy {
         access: Access::MustSecure,
         replay_protect: true,
         replay_window: 0,
+        delay_protect: false,
         include_sci: true,
         rekey_after: None,
         destination: MacAddress::PAE_GROUP,
@@ -181,12 +182,25 @@ fn setups(rng: &mut Rng) -> Vec<Setup> {
         ]);
         setup.policy.access =
             if rng.chance(800) { Access::MustSecure } else { Access::ShouldSecure };
+        setup.policy.delay_protect = rng.chance(200);
+        setup.policy.manners = manners(rng);
         setup.policy.replay_window = rng.pick(&[0, 0, 64]);
         setup.policy.rekey_after =
             rng.chance(400).then(|| rng.span(Duration::from_secs(4), Duration::from_secs(40)));
         setup
     };
     stations.into_iter().map(one).collect()
+}
+
+/// The ways of a station, which nobody else may have to share.
+fn manners(rng: &mut Rng) -> Manners {
+    Manners {
+        version: rng.pick(&[MkaVersion::V3, MkaVersion::V3, MkaVersion::V2, MkaVersion::V1]),
+        icv_indicator: rng.pick(&[IcvIndicator::Auto, IcvIndicator::On, IcvIndicator::Off]),
+        lone_key_in_latest: rng.chance(300),
+        ssci: if rng.chance(200) { SsciOrder::BySci } else { SsciOrder::Stated },
+        ..Manners::default()
+    }
 }
 
 const fn millis(millis: u64) -> Duration {
