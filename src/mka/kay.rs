@@ -15,6 +15,7 @@ use super::sak::{Distribution, Saks};
 use super::status::{
     Distributing, Evidence, KeyServer, ParticipantStatus, PeerStatus, PortState, SakStatus, Status,
 };
+use super::suspend::Suspension;
 use crate::crypto::{Entropy, NoEntropy};
 use crate::ident::{KeyId, Sci};
 use crate::keyring::KeyRing;
@@ -50,6 +51,7 @@ pub struct Kay {
     pub(super) replaced: Option<Time>,
     /// Until when the SAs and the decision of a server stand that is to meet us again.
     pub(super) held: Option<Time>,
+    pub(super) suspension: Option<Suspension>,
     pub(super) commands: Commands,
     pub(super) open: bool,
     pub(super) progress: Progress,
@@ -113,6 +115,7 @@ impl Kay {
             retry_at: None,
             replaced: None,
             held: None,
+            suspension: None,
             commands: Commands::default(),
             open: false,
             progress: Progress::default(),
@@ -174,6 +177,7 @@ impl Kay {
                 later(self.keyless_since.map(|at| at.after(KEYLESS_MAX))),
                 later(self.retry_at),
                 later(self.held),
+                later(self.suspension.map(|suspension| suspension.until)),
                 later(self.mute_until()),
                 later(self.commands.poll_timeout()),
                 later(self.carrier_lost.map(|at| at.after(life))),

@@ -43,6 +43,7 @@ mod settle;
 mod speak;
 mod ssci;
 mod status;
+mod suspend;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]

@@ -36,6 +36,8 @@ pub(super) struct Peer {
     pub(super) sak_use: Option<SakUse>,
     /// The high halves of its LPNs, latest and old; 0 where it sends none.
     pub(super) lpn_high: (u32, u32),
+    /// The suspension time in its XPN set; `None` where it sends none.
+    pub(super) suspension: Option<u8>,
     /// Whether it puts an ICV Indicator in front of its ICV.
     pub(super) icv_indicator: bool,
 }
@@ -45,8 +47,10 @@ impl Peer {
         self.live_until.is_some()
     }
 
-    fn expires(&self, life: Duration) -> Time {
-        self.live_until.unwrap_or(self.heard.after(life))
+    /// When it is lost; nobody who is live is before `held`.
+    fn expires(&self, life: Duration, held: Option<Time>) -> Time {
+        let live_until = self.live_until.map(|until| held.map_or(until, |held| until.max(held)));
+        live_until.unwrap_or(self.heard.after(life))
     }
 
     /// Tells whether it says it receives with this key, in whichever place it names the key.
@@ -89,6 +93,8 @@ pub(super) struct Change {
 pub(super) struct Peers {
     /// How long a silent member stays: MKA Life Time.
     life: Duration,
+    /// Until when no live member is lost.
+    held: Option<Time>,
     /// Those heard. Ordered, so that a walk over it is the same on every run.
     heard: BTreeMap<MemberId, Peer>,
     /// Those that only a live peer has told of, with the MN it gave and when to forget them.
@@ -102,7 +108,7 @@ impl Peers {
     /// Knows nobody yet.
     pub(super) fn new(life: Duration) -> Self {
         let (heard, told, former) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { life, heard, told, former }
+        Self { life, held: None, heard, told, former }
     }
 
     pub(super) fn get(&self, mi: MemberId) -> Option<&Peer> {
@@ -227,6 +233,7 @@ impl Peers {
             announced: None,
             sak_use: None,
             lpn_high: (0, 0),
+            suspension: None,
             icv_indicator: false,
         };
         self.heard.insert(basic.mi, peer);
@@ -255,17 +262,29 @@ impl Peers {
         Change { news }
     }
 
+    /// Has live members stay, though silent, until then.
+    pub(super) fn hold(&mut self, until: Option<Time>) {
+        self.held = until;
+    }
+
+    /// Gives every live member another MKA Life Time.
+    pub(super) fn extend(&mut self, now: Time) {
+        for peer in self.heard.values_mut() {
+            peer.live_until = peer.live_until.map(|_| now.after(self.life));
+        }
+    }
+
     /// Drops whoever's time is up; a live peer that is still heard falls back to potential.
     pub(super) fn handle_timeout(&mut self, now: Time) -> Change {
         let before = (self.heard.len(), self.live().count(), self.told.len());
+        let (life, held) = (self.life, self.held);
         for peer in self.heard.values_mut() {
-            if peer.live_until.is_some_and(|until| until <= now) {
+            if peer.is_live() && peer.expires(life, held) <= now {
                 peer.live_until = None;
                 peer.sak_use = None;
             }
         }
-        let life = self.life;
-        self.heard.retain(|_, peer| peer.expires(life) > now);
+        self.heard.retain(|_, peer| peer.expires(life, held) > now);
         self.told.retain(|_, &mut (_, until)| until > now);
         self.former.retain(|_, &mut until| until > now);
         Change { news: before != (self.heard.len(), self.live().count(), self.told.len()) }
@@ -273,7 +292,7 @@ impl Peers {
 
     /// When `handle_timeout` next has work; `None` means never.
     pub(super) fn poll_timeout(&self) -> Option<Time> {
-        let heard = self.heard.values().map(|peer| peer.expires(self.life));
+        let heard = self.heard.values().map(|peer| peer.expires(self.life, self.held));
         heard.chain(self.told.values().map(|&(_, until)| until)).min()
     }
 

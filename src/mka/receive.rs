@@ -95,6 +95,7 @@ impl Kay {
         }
         peer.lpn_high =
             mkpdu.xpn.as_ref().map_or((0, 0), |xpn| (xpn.latest_lpn_high, xpn.old_lpn_high));
+        peer.suspension = mkpdu.xpn.as_ref().map(|xpn| xpn.suspension_time);
         match &mkpdu.sak_use {
             Some(SakUseSet::Keys(sak_use)) => {
                 peer.sak_use = Some(*sak_use);

@@ -47,7 +47,8 @@ impl Kay {
 
     /// Tells whether we are to make a fresh SAK (802.1X-2020 9.8), spacing rules aside.
     fn wants_fresh_sak(&self, now: Time) -> bool {
-        let Some(principal) = self.principal().filter(|_| self.is_server()) else { return false };
+        let serves = self.is_server() && !self.is_suspended(now);
+        let Some(principal) = self.principal().filter(|_| serves) else { return false };
         let Some(distribution) = &self.distribution else { return true };
         if distribution.members != live_members(principal) {
             return true;

@@ -21,6 +21,7 @@ const ROUNDS_MAX: usize = 8;
 
 impl Kay {
     pub(super) fn settle(&mut self, now: Time) {
+        self.suspend(now);
         for participant in &mut self.participants {
             participant.handle_timeout(now);
             if participant.is_spent() {

@@ -76,8 +76,9 @@ impl Kay {
         let is_xpn = [&latest, &old].into_iter().flatten().any(|&(_, is_xpn, _)| is_xpn);
         let high =
             |of: &Option<(SakUseKey, bool, u32)>| of.as_ref().map_or(0, |&(_, _, high)| high);
-        let xpn = is_xpn.then(|| Xpn {
-            suspension_time: 0,
+        let suspension_time = self.suspended_for(now);
+        let xpn = (is_xpn || suspension_time > 0).then(|| Xpn {
+            suspension_time,
             latest_lpn_high: high(&latest),
             old_lpn_high: high(&old),
         });

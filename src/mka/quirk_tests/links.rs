@@ -1,13 +1,17 @@
-//! Rows 28 to 31: tags, announcements, several keys on a link, and peers that also speak in clear.
+//! Rows 28 to 32: tags, announcements, several keys on a link, peers that also speak in clear, and
+//! peers whose key agreement is away for a while.
 
 use std::time::Duration;
 
-use super::{Pair, SECOND, closes, following, installs, is_secured, led, number, sets, started};
+use super::{
+    Pair, SECOND, closes, following, installs, is_secured, led, number, rekey, said, sets, started,
+    with_suite,
+};
 use crate::ident::CipherSuite;
-use crate::mka::testing::{policy, read, ring};
-use crate::mka::{Discard, Policy};
+use crate::mka::testing::{Seeded, Station, policy, read, ring};
+use crate::mka::{Discard, Input, Kay, Policy, PortState};
 use crate::secy::SecyCommand;
-use crate::wire::{Announcement, MacsecCapability, SakUseSet};
+use crate::wire::{Announcement, MacsecCapability, Mkpdu, SakUseSet};
 
 #[test]
 fn row_28_the_tag_carries_the_sci_or_not_as_the_operator_says() {
@@ -80,4 +84,93 @@ fn row_31_a_peer_that_also_takes_frames_in_clear_is_secured_with() {
         pair.run(10 * SECOND);
         assert_eq!((is_secured(&pair), closes(&pair)), (true, 0));
     }
+}
+
+/// Has `b` ask for `seconds` and then be silent.
+fn ask(pair: &mut Pair, tamper: fn(&mut Mkpdu)) {
+    pair.tamper = Some(tamper);
+    pair.run(Duration::from_secs(4));
+    pair.cut = true;
+}
+
+fn for_100_s(mkpdu: &mut Mkpdu) {
+    mkpdu.xpn.get_or_insert_default().suspension_time = 100;
+}
+
+/// As key server that is asked, and as a member that is told, with XPN or without.
+#[test]
+fn row_32_a_peer_that_asks_for_suspension_is_kept_with_its_sas_while_it_is_silent() {
+    for (suite, a, b) in [
+        (CipherSuite::GcmAesXpn256, 16, 200),
+        (CipherSuite::GcmAesXpn256, 200, 16),
+        (CipherSuite::GcmAes256, 16, 200),
+    ] {
+        let mut pair = Pair::new(with_suite(1, a, suite), with_suite(2, b, suite));
+        pair.tamper = Some(|mkpdu| mkpdu.xpn = Some(mkpdu.xpn.unwrap_or_default()));
+        let mut pair = started(pair);
+        ask(&mut pair, for_100_s);
+        let (before, commands) = (pair.wire.len(), pair.a.commands.len());
+        pair.run(Duration::from_secs(95));
+        assert_eq!((pair.a.state(), pair.a.commands.len()), (PortState::Secured, commands));
+        let left: Vec<_> = said(&pair, before)
+            .iter()
+            .map(|mkpdu| mkpdu.xpn.map_or(0, |xpn| xpn.suspension_time))
+            .collect();
+        if a < b {
+            assert!(left.is_sorted_by(|earlier, later| earlier > later) && left.contains(&50));
+        } else {
+            assert!(left.iter().all(|&left| left == 0), "the server says it");
+        }
+        pair.run(Duration::from_secs(6));
+        assert_eq!(pair.a.state(), PortState::Listening, "and no longer than it asked for");
+    }
+}
+
+#[test]
+fn row_32_a_suspension_is_over_when_the_peer_says_so_and_after_120_s() {
+    let mut pair = started(led());
+    ask(&mut pair, |mkpdu| mkpdu.xpn.get_or_insert_default().suspension_time = 255);
+    pair.run(Duration::from_secs(110));
+    assert_eq!(pair.a.state(), PortState::Secured);
+    pair.run(Duration::from_secs(11));
+    assert_eq!(pair.a.state(), PortState::Listening);
+
+    let mut pair = started(led());
+    ask(&mut pair, for_100_s);
+    pair.run(Duration::from_secs(5));
+    (pair.cut, pair.tamper) = (false, None);
+    pair.run(Duration::from_secs(3));
+    assert_eq!((is_secured(&pair), number(&pair), closes(&pair)), (true, 1, 0));
+    pair.cut = true;
+    pair.run(Duration::from_secs(7));
+    assert_eq!(pair.a.state(), PortState::Listening);
+}
+
+/// A request for a fresh SAK waits meanwhile, and is not forgotten.
+#[test]
+fn row_32_no_sak_is_made_during_a_suspension() {
+    let mut pair = started(led());
+    pair.tamper = Some(for_100_s);
+    pair.run(Duration::from_secs(4));
+    rekey(&mut pair);
+    pair.run(Duration::from_secs(20));
+    assert_eq!(number(&pair), 1);
+    pair.tamper = None;
+    pair.run(Duration::from_secs(3));
+    assert_eq!((number(&pair), is_secured(&pair)), (2, true));
+}
+
+/// It comes back as somebody new, and is its own successor at once.
+#[test]
+fn row_32_a_peer_that_comes_back_from_a_suspension_gets_a_fresh_sak() {
+    let mut pair = started(led());
+    ask(&mut pair, for_100_s);
+    pair.run(Duration::from_secs(60));
+    pair.b = Station::new(policy(2, 200), &ring(&[(1, 7)]));
+    let seed = Box::new(Seeded::new(4711));
+    pair.b.kay = Kay::new(pair.now, policy(2, 200), &ring(&[(1, 7)]), seed).unwrap();
+    (pair.cut, pair.tamper) = (false, None);
+    pair.b.handle(pair.now, Input::Carrier(true));
+    pair.run(SECOND);
+    assert_eq!((number(&pair), is_secured(&pair), closes(&pair)), (2, true, 0));
 }
