@@ -16,6 +16,9 @@ pub struct Manners {
     pub lone_key_in_latest: bool,
     /// Who has which SSCI under an SAK of another key server.
     pub ssci: SsciOrder,
+    /// Whether we announce our cipher suites, for a key server to choose one of them. Some log each
+    /// announcement as an error.
+    pub announce: bool,
     /// How often we are heard from: MKA Hello Time.
     pub hello: Duration,
     /// How long a silent peer stays: MKA Life Time. Some say hello every 6 or 10 s.
@@ -29,6 +32,7 @@ impl Default for Manners {
             icv_indicator: IcvIndicator::default(),
             lone_key_in_latest: false,
             ssci: SsciOrder::default(),
+            announce: false,
             hello: HELLO,
             life: LIFE,
         }

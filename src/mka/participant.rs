@@ -239,7 +239,7 @@ impl Participant {
             distributed_sak: speech.distributed_sak,
             distributed_cak: None,
             kmd: None,
-            announcement: None,
+            announcement: policy.announcement(),
             xpn: speech.xpn,
             icv_indicator,
         };

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::manners::Manners;
 use crate::ident::{CipherSuite, ConfidentialityOffset, KeyServerPriority, MacAddress, Sci};
 use crate::secy::{SecySettings, Validate};
-use crate::wire::MacsecCapability;
+use crate::wire::{Announcement, MacsecCapability};
 
 /// How a port behaves in MKA. It does not change while the port lives.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -65,6 +65,15 @@ impl Policy {
                 MacsecCapability::AllOffsets
             }
         }
+    }
+
+    /// What this end announces (802.1X-2020 11.12): its suites, and how far it has each.
+    pub(super) fn announcement(&self) -> Option<Announcement> {
+        let capability = |suite: &CipherSuite| {
+            if suite.is_xpn() { MacsecCapability::Offset0 } else { self.capability() }
+        };
+        let suites = self.cipher_suites.iter().map(|suite| (capability(suite), suite.id()));
+        self.manners.announce.then(|| Announcement { suites: suites.collect(), other_tlvs: 0 })
     }
 
     /// The SecY's settings while MACsec is in use.

@@ -198,6 +198,7 @@ fn manners(rng: &mut Rng) -> Manners {
         version: rng.pick(&[MkaVersion::V3, MkaVersion::V3, MkaVersion::V2, MkaVersion::V1]),
         icv_indicator: rng.pick(&[IcvIndicator::Auto, IcvIndicator::On, IcvIndicator::Off]),
         lone_key_in_latest: rng.chance(300),
+        announce: rng.chance(300),
         ssci: if rng.chance(200) { SsciOrder::BySci } else { SsciOrder::Stated },
         ..Manners::default()
     }

@@ -4,12 +4,12 @@
 use std::time::Duration;
 
 use super::{
-    Pair, SECOND, closes, following, installs, is_secured, led, number, rekey, said, sets, started,
-    with_suite,
+    Pair, SECOND, closes, following, installs, is_secured, led, mannered, number, rekey, said,
+    sets, started, with_suite,
 };
 use crate::ident::CipherSuite;
 use crate::mka::testing::{Seeded, Station, policy, read, ring};
-use crate::mka::{Discard, Input, Kay, Policy, PortState};
+use crate::mka::{Discard, Input, Kay, Manners, Policy, PortState};
 use crate::secy::SecyCommand;
 use crate::wire::{Announcement, MacsecCapability, Mkpdu, SakUseSet};
 
@@ -44,6 +44,25 @@ fn row_29_without_an_announcement_our_first_suite_is_taken_and_with_one_the_firs
     });
     let pair = started(pair);
     assert_eq!(installs(&pair)[0].key.suite, CipherSuite::GcmAes128);
+}
+
+/// A key server whose first choice a member lacks takes what the member announces.
+#[test]
+fn row_29_two_ends_with_different_suites_meet_where_the_member_announces_its_own() {
+    for (announce, secured) in [(true, true), (false, false)] {
+        let manners = Manners { announce, ..Manners::default() };
+        let suites =
+            vec![CipherSuite::GcmAesXpn256, CipherSuite::GcmAes256, CipherSuite::GcmAes128];
+        let server = Policy { cipher_suites: suites, ..policy(1, 16) };
+        let suites = vec![CipherSuite::GcmAes128, CipherSuite::GcmAesXpn128];
+        let member = Policy { cipher_suites: suites, ..mannered(2, 200, manners) };
+        let mut pair = Pair::new(server, member);
+        pair.start(SECOND);
+        assert_eq!(is_secured(&pair), secured);
+        if secured {
+            assert_eq!(installs(&pair)[0].key.suite, CipherSuite::GcmAes128);
+        }
+    }
 }
 
 #[test]
