@@ -21,6 +21,8 @@ mod commands;
 mod cp;
 mod discard;
 mod election;
+#[cfg(test)]
+mod group_tests;
 mod io;
 mod kay;
 mod loss;

@@ -164,6 +164,8 @@ fn setups(rng: &mut Rng) -> Vec<Setup> {
     let mut suites = CipherSuite::ALL.to_vec();
     rng.shuffle(&mut suites);
     suites.truncate(rng.pick(&[1, 1, 1, 2, 4]));
+    // Each has some of them, but all have this one, and all say what they have.
+    let differ = rng.chance(200).then(|| suites[0]);
     let nobody_serves = rng.chance(20);
     let mut stations: Vec<_> = (0..count).collect();
     rng.shuffle(&mut stations);
@@ -182,8 +184,12 @@ fn setups(rng: &mut Rng) -> Vec<Setup> {
         ]);
         setup.policy.access =
             if rng.chance(800) { Access::MustSecure } else { Access::ShouldSecure };
+        if let Some(common) = differ {
+            setup.policy.cipher_suites.retain(|&of| of == common || rng.chance(500));
+        }
         setup.policy.delay_protect = rng.chance(200);
         setup.policy.manners = manners(rng);
+        setup.policy.manners.announce |= differ.is_some();
         setup.policy.replay_window = rng.pick(&[0, 0, 64]);
         setup.policy.rekey_after =
             rng.chance(400).then(|| rng.span(Duration::from_secs(4), Duration::from_secs(40)));
