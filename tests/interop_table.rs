@@ -1,6 +1,6 @@
 //! Whether the table of `docs/interop.md` and the tests of its rows are of one mind.
 
-#![allow(clippy::expect_used, clippy::unwrap_used)]
+#![allow(clippy::panic)]
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -249,6 +249,14 @@ fn contradictions(draft: &PortDraft, places: &Places, findings: &mut Findings) {
                 .help("write 0, or `dataplane = \"userspace\"`; \"auto\" takes that one here"),
         );
     }
+    if u16::from(link.mka_life) < 3 * u16::from(link.mka_hello) {
+        let title = "`mka-life-seconds` is less than three times `mka-hello-seconds`";
+        findings.push(
+            Diagnostic::error(Code::Contradiction, title)
+                .at(place(&["mka-life-seconds", "mka-hello-seconds"]), "a hello may be lost")
+                .help("both ends should have the same two; 2 and 6 are the standard's"),
+        );
+    }
     if link.dataplane == DataplaneChoice::Userspace && link.offload != OffloadChoice::Off {
         let title = "`offload` is for the kernel data plane";
         findings.push(

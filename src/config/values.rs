@@ -45,6 +45,20 @@ pub(crate) fn setting(key: &str, value: &Value<'_>) -> Option<Result<Setting, Di
             number(key, value, 1..=u16::MAX - 1, "0 and 65535 name no port").map(Setting::PortId)
         }
         "rekey-seconds" => rekey(key, value).map(Setting::RekeySeconds),
+        "delay-protect" => boolean(key, value).map(Setting::DelayProtect),
+        "announce-suites" => boolean(key, value).map(Setting::AnnounceSuites),
+        "icv-indicator" => word(key, value).map(Setting::IcvIndicator),
+        "mka-version" => {
+            number(key, value, 1..=3, "3 is that of 802.1X-2020").map(Setting::MkaVersion)
+        }
+        "mka-hello-seconds" => {
+            number(key, value, 1..=20, "2 is the standard's").map(Setting::MkaHelloSeconds)
+        }
+        "mka-life-seconds" => {
+            number(key, value, 3..=60, "6 is the standard's").map(Setting::MkaLifeSeconds)
+        }
+        "lone-key-latest" => boolean(key, value).map(Setting::LoneKeyLatest),
+        "ssci-order" => word(key, value).map(Setting::SsciOrder),
         "cak-padding" => word(key, value).map(Setting::CakPadding),
         _ => return None,
     })

@@ -11,9 +11,9 @@ use crate::config::{
 use crate::dataplane::{Choice, Offload};
 use crate::ident::{CipherSuite, MacAddress, Sci};
 use crate::keyring::KeyRing;
-use crate::mka::{Access, Manners, Policy};
+use crate::mka::{Access, IcvIndicator, Manners, MkaVersion, Policy, SsciOrder};
 use crate::port::task::PortSetup;
-use crate::profile::Word as _;
+use crate::profile::{IcvIndicatorChoice, SsciChoice, Word as _};
 
 /// A configuration that can be carried out.
 #[derive(Debug)]
@@ -182,11 +182,35 @@ fn policy(link: &LinkSettings) -> Policy {
         },
         replay_protect: link.replay_protect,
         replay_window: link.replay_window,
-        delay_protect: false,
+        delay_protect: link.delay_protect,
         include_sci: link.include_sci,
         rekey_after: link.rekey,
         destination: MacAddress::PAE_GROUP,
-        manners: Manners::default(),
+        manners: manners(link),
+    }
+}
+
+/// The ways of a port.
+fn manners(link: &LinkSettings) -> Manners {
+    Manners {
+        version: match link.mka_version {
+            1 => MkaVersion::V1,
+            2 => MkaVersion::V2,
+            _ => MkaVersion::V3,
+        },
+        icv_indicator: match link.icv_indicator {
+            IcvIndicatorChoice::Auto => IcvIndicator::Auto,
+            IcvIndicatorChoice::On => IcvIndicator::On,
+            IcvIndicatorChoice::Off => IcvIndicator::Off,
+        },
+        lone_key_in_latest: link.lone_key_latest,
+        ssci: match link.ssci_order {
+            SsciChoice::Stated => SsciOrder::Stated,
+            SsciChoice::BySci => SsciOrder::BySci,
+        },
+        announce: link.announce_suites,
+        hello: Duration::from_secs(link.mka_hello.into()),
+        life: Duration::from_secs(link.mka_life.into()),
     }
 }
 
@@ -258,6 +282,29 @@ mod tests {
                 format!("dataplane = \"kernel\"\noffload = \"{word}\"\ndelete-on-stop = true");
             assert_eq!(of(&lines), (Choice::Kernel, offload, true));
         }
+    }
+
+    #[test]
+    fn the_ways_of_a_port_reach_it_as_they_are_written() {
+        let of = |lines: &str| {
+            let text = port("eth1", lines, &["01"]);
+            plan(&text).unwrap().ports[0].setup(Duration::ZERO).policy
+        };
+        let usual = of("");
+        assert_eq!((usual.delay_protect, usual.manners), (false, Manners::default()));
+        let policy = of("delay-protect = true\nannounce-suites = true\nicv-indicator = \"off\"\n\
+             mka-version = 1\nmka-hello-seconds = 5\nmka-life-seconds = 20\n\
+             lone-key-latest = true\nssci-order = \"by-sci\"");
+        let manners = Manners {
+            version: MkaVersion::V1,
+            icv_indicator: IcvIndicator::Off,
+            lone_key_in_latest: true,
+            ssci: SsciOrder::BySci,
+            announce: true,
+            hello: Duration::from_secs(5),
+            life: Duration::from_secs(20),
+        };
+        assert_eq!((policy.delay_protect, policy.manners), (true, manners));
     }
 
     #[test]

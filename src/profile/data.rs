@@ -6,8 +6,8 @@
 use std::borrow::Cow;
 
 use super::{
-    Basis, CakPadding, CakRule, DataplaneChoice, OffloadChoice, Profile, ProfileValue,
-    SecurePolicy, Setting,
+    Basis, CakPadding, CakRule, DataplaneChoice, IcvIndicatorChoice, OffloadChoice, Profile,
+    ProfileValue, SecurePolicy, Setting, SsciChoice,
 };
 use crate::ident::{CipherSuite, ConfidentialityOffset, KeyServerPriority};
 
@@ -90,6 +90,33 @@ pub static DEFAULTS: &[ProfileValue] = &[
     chosen(
         Setting::RekeySeconds(0),
         "a key is replaced before its packet numbers run out; age alone is no reason",
+    ),
+    chosen(
+        Setting::DelayProtect(false),
+        "the replay window bounds how late a frame may be; with it packet numbers are told twice a \
+         second, and a path with more than a second of queues loses frames",
+    ),
+    chosen(
+        Setting::AnnounceSuites(false),
+        "most key servers do not read it, and wpa_supplicant logs each one as an error",
+    ),
+    chosen(
+        Setting::IcvIndicator(IcvIndicatorChoice::Auto),
+        "some far ends demand it and none is known to refuse it; whoever sends it gets it",
+    ),
+    chosen(
+        Setting::MkaVersion(3),
+        "that of 802.1X-2020; far ends read it by the rules of the highest version that they know",
+    ),
+    chosen(Setting::MkaHelloSeconds(2), "MKA Hello Time (802.1X-2020 Table 9-3)"),
+    chosen(Setting::MkaLifeSeconds(6), "MKA Life Time (802.1X-2020 Table 9-3)"),
+    chosen(
+        Setting::LoneKeyLatest(false),
+        "the standard has the key in use move to the place of the old one",
+    ),
+    chosen(
+        Setting::SsciOrder(SsciChoice::Stated),
+        "what a key server of version 3 states is what it does, as the standard has it",
     ),
     chosen(
         Setting::CakPadding(CakPadding::Refuse),

@@ -12,8 +12,8 @@ mod show;
 
 pub use data::{DEFAULTS, PROFILES};
 pub use settings::{
-    CakPadding, DataplaneChoice, LinkSettings, OffloadChoice, SecurePolicy, Setting, Word,
-    suite_key,
+    CakPadding, DataplaneChoice, IcvIndicatorChoice, LinkSettings, OffloadChoice, SecurePolicy,
+    Setting, SsciChoice, Word, suite_key,
 };
 pub use show::{list, show};
 
@@ -106,6 +106,14 @@ impl LinkSettings {
             confidentiality_offset: ConfidentialityOffset::Offset0,
             port_id: 1,
             rekey: None,
+            delay_protect: false,
+            announce_suites: false,
+            icv_indicator: IcvIndicatorChoice::Auto,
+            mka_version: 3,
+            mka_hello: 2,
+            mka_life: 6,
+            lone_key_latest: false,
+            ssci_order: SsciChoice::Stated,
             cak_padding: CakPadding::Refuse,
         };
         let own = profile.map_or(&[][..], |profile| profile.values);

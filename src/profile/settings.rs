@@ -37,6 +37,26 @@ pub enum SecurePolicy {
     ShouldSecure,
 }
 
+/// When an ICV Indicator stands in front of our ICV.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum IcvIndicatorChoice {
+    /// To whoever sends one; every other time while nobody answers.
+    Auto,
+    /// Always.
+    On,
+    /// Never.
+    Off,
+}
+
+/// Who has which SSCI under the key of another key server.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum SsciChoice {
+    /// As the key server states, else by SCI.
+    Stated,
+    /// By SCI.
+    BySci,
+}
+
 /// What becomes of a CAK that is shorter than a key.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum CakPadding {
@@ -75,6 +95,22 @@ pub struct LinkSettings {
     pub port_id: u16,
     /// How old an SAK gets where we are key server; `None` until its packet numbers run out.
     pub rekey: Option<Duration>,
+    /// Whether frames of ours that are some two seconds late are to be refused.
+    pub delay_protect: bool,
+    /// Whether we announce our cipher suites.
+    pub announce_suites: bool,
+    /// When an ICV Indicator is sent.
+    pub icv_indicator: IcvIndicatorChoice,
+    /// The MKA version to send, 1 to 3.
+    pub mka_version: u8,
+    /// How often we are heard from, in seconds.
+    pub mka_hello: u8,
+    /// How long a silent peer stays, in seconds.
+    pub mka_life: u8,
+    /// Whether a key that is the only one stays in the place of the latest.
+    pub lone_key_latest: bool,
+    /// Who has which SSCI.
+    pub ssci_order: SsciChoice,
     /// What becomes of a short CAK.
     pub cak_padding: CakPadding,
 }
@@ -108,13 +144,21 @@ impl LinkSettings {
             Setting::RekeySeconds(seconds) => {
                 self.rekey = (*seconds > 0).then(|| Duration::from_secs((*seconds).into()));
             }
+            Setting::DelayProtect(on) => self.delay_protect = *on,
+            Setting::AnnounceSuites(on) => self.announce_suites = *on,
+            Setting::IcvIndicator(choice) => self.icv_indicator = *choice,
+            Setting::MkaVersion(version) => self.mka_version = *version,
+            Setting::MkaHelloSeconds(seconds) => self.mka_hello = *seconds,
+            Setting::MkaLifeSeconds(seconds) => self.mka_life = *seconds,
+            Setting::LoneKeyLatest(on) => self.lone_key_latest = *on,
+            Setting::SsciOrder(choice) => self.ssci_order = *choice,
             Setting::CakPadding(padding) => self.cak_padding = *padding,
         }
     }
 
     /// Every value, in the order of the documentation.
     #[must_use]
-    pub fn to_settings(&self) -> [Setting; 14] {
+    pub fn to_settings(&self) -> [Setting; 22] {
         let seconds = self.rekey.map_or(0, |age| u32::try_from(age.as_secs()).unwrap_or(u32::MAX));
         [
             Setting::CipherSuites(Cow::Owned(self.cipher_suites.clone())),
@@ -130,6 +174,14 @@ impl LinkSettings {
             Setting::ConfidentialityOffset(self.confidentiality_offset),
             Setting::PortId(self.port_id),
             Setting::RekeySeconds(seconds),
+            Setting::DelayProtect(self.delay_protect),
+            Setting::AnnounceSuites(self.announce_suites),
+            Setting::IcvIndicator(self.icv_indicator),
+            Setting::MkaVersion(self.mka_version),
+            Setting::MkaHelloSeconds(self.mka_hello),
+            Setting::MkaLifeSeconds(self.mka_life),
+            Setting::LoneKeyLatest(self.lone_key_latest),
+            Setting::SsciOrder(self.ssci_order),
             Setting::CakPadding(self.cak_padding),
         ]
     }
@@ -164,6 +216,22 @@ pub enum Setting {
     PortId(u16),
     /// `rekey-seconds`; 0 is never
     RekeySeconds(u32),
+    /// `delay-protect`
+    DelayProtect(bool),
+    /// `announce-suites`
+    AnnounceSuites(bool),
+    /// `icv-indicator`
+    IcvIndicator(IcvIndicatorChoice),
+    /// `mka-version`
+    MkaVersion(u8),
+    /// `mka-hello-seconds`
+    MkaHelloSeconds(u8),
+    /// `mka-life-seconds`
+    MkaLifeSeconds(u8),
+    /// `lone-key-latest`
+    LoneKeyLatest(bool),
+    /// `ssci-order`
+    SsciOrder(SsciChoice),
     /// `cak-padding`
     CakPadding(CakPadding),
 }
@@ -186,6 +254,14 @@ impl Setting {
             Self::ConfidentialityOffset(_) => "confidentiality-offset",
             Self::PortId(_) => "port-id",
             Self::RekeySeconds(_) => "rekey-seconds",
+            Self::DelayProtect(_) => "delay-protect",
+            Self::AnnounceSuites(_) => "announce-suites",
+            Self::IcvIndicator(_) => "icv-indicator",
+            Self::MkaVersion(_) => "mka-version",
+            Self::MkaHelloSeconds(_) => "mka-hello-seconds",
+            Self::MkaLifeSeconds(_) => "mka-life-seconds",
+            Self::LoneKeyLatest(_) => "lone-key-latest",
+            Self::SsciOrder(_) => "ssci-order",
             Self::CakPadding(_) => "cak-padding",
         }
     }
@@ -204,8 +280,16 @@ impl fmt::Display for Setting {
             Self::DeleteOnStop(on)
             | Self::IncludeSci(on)
             | Self::ReplayProtect(on)
+            | Self::DelayProtect(on)
+            | Self::AnnounceSuites(on)
+            | Self::LoneKeyLatest(on)
             | Self::Confidentiality(on) => write!(f, "{on}"),
             Self::KeyServerPriority(priority) => write!(f, "{}", priority.0),
+            Self::MkaVersion(number)
+            | Self::MkaHelloSeconds(number)
+            | Self::MkaLifeSeconds(number) => write!(f, "{number}"),
+            Self::IcvIndicator(choice) => write!(f, "\"{}\"", choice.name()),
+            Self::SsciOrder(choice) => write!(f, "\"{}\"", choice.name()),
             Self::Policy(policy) => write!(f, "\"{}\"", policy.name()),
             Self::ReplayWindow(number) | Self::RekeySeconds(number) => write!(f, "{number}"),
             Self::ConfidentialityOffset(offset) => write!(f, "{}", offset.octets()),
@@ -273,6 +357,29 @@ impl Word for SecurePolicy {
         match self {
             Self::MustSecure => "must-secure",
             Self::ShouldSecure => "should-secure",
+        }
+    }
+}
+
+impl Word for IcvIndicatorChoice {
+    const ALL: &'static [Self] = &[Self::Auto, Self::On, Self::Off];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::On => "on",
+            Self::Off => "off",
+        }
+    }
+}
+
+impl Word for SsciChoice {
+    const ALL: &'static [Self] = &[Self::Stated, Self::BySci];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Stated => "stated",
+            Self::BySci => "by-sci",
         }
     }
 }
