@@ -267,13 +267,7 @@ const fn sent(counters: &Counters) -> u64 {
 pub fn findings(now: Time, trend: &Trend, pn_used_ratio: f64) -> Vec<Finding> {
     let lately = |at: Option<Time>| at.is_some_and(|at| now.since(at) < LATELY);
     let found = [
-        lately(trend.not_valid).then(|| {
-            Finding::new(
-                "W304",
-                "frames arrive that do not validate (in_pkts_not_valid grows)",
-                "Something on the path changes frames, or somebody forges them; both are dropped. Compare the counters at both ends and look for a faulty line.",
-            )
-        }),
+        lately(trend.not_valid).then(|| not_valid(lately(trend.received))),
         lately(trend.late).then(|| {
             Finding::new(
                 "W306",
@@ -297,6 +291,22 @@ pub fn findings(now: Time, trend: &Trend, pn_used_ratio: f64) -> Vec<Finding> {
         }),
     ];
     found.into_iter().flatten().collect()
+}
+
+/// Frames do not validate: some of them, or all.
+fn not_valid(others_do: bool) -> Finding {
+    if others_do {
+        return Finding::new(
+            "W304",
+            "frames arrive that do not validate (in_pkts_not_valid grows)",
+            "Something on the path changes frames, or somebody forges them; both are dropped. Compare the counters at both ends and look for a faulty line.",
+        );
+    }
+    Finding::new(
+        "W304",
+        "no frame validates although a key is agreed (in_pkts_not_valid grows, in_pkts_ok does not)",
+        "With an XPN cipher suite the ends may number themselves differently (SSCI): try the other `ssci-order`, or a suite that is not XPN. Else the peer's hardware uses another key: take its port down and up.",
+    )
 }
 
 /// How long something is worth a finding after it happened.

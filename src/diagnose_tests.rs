@@ -208,6 +208,22 @@ fn frames_that_are_lost_are_named_for_a_minute_and_no_longer() {
     assert!(codes(90, &trend, 0.0).is_empty());
 }
 
+/// Two ends that number themselves differently agree on keys, and no frame gets through.
+#[test]
+fn where_no_frame_validates_at_all_the_order_of_the_sscis_is_suspected() {
+    let mut trend = Trend::default();
+    trend.note(at(1), true, &Counters::default());
+    let bad = Counters { in_pkts_not_valid: 7, ..Counters::default() };
+    trend.note(at(2), true, &bad);
+    let suspects = |trend: &Trend, now| {
+        let found = findings(at(now), trend, 0.0);
+        found[0].code == "W304" && found[0].advice.contains("`ssci-order`")
+    };
+    assert!(suspects(&trend, 2));
+    trend.note(at(3), true, &Counters { in_pkts_ok: 1, ..bad });
+    assert!(!suspects(&trend, 3));
+}
+
 #[test]
 fn what_was_lost_before_the_port_was_secured_or_before_it_began_again_is_no_finding() {
     let mut trend = Trend::default();
