@@ -76,13 +76,23 @@ impl Key {
         RxMember { sci: of.sci, ssci, lowest_pn: PacketNumber(lowest) }
     }
 
-    /// The command that installs it, to receive these stations.
+    /// The command that installs it in the SecY under test, to receive these stations.
     pub(crate) fn install(&self, from: &[Station]) -> SecyCommand {
-        self.install_members(from.iter().map(|of| self.member(*of, 1)).collect())
+        self.install_for(OWN, from)
     }
 
+    /// The command that installs it in a station.
+    pub(crate) fn install_for(&self, own: Station, from: &[Station]) -> SecyCommand {
+        self.command(own, from.iter().map(|of| self.member(*of, 1)).collect())
+    }
+
+    /// The command that installs it in the SecY under test, to receive these members.
     pub(crate) fn install_members(&self, receive: Vec<RxMember>) -> SecyCommand {
-        let ssci = self.suite.is_xpn().then_some(OWN.ssci);
+        self.command(OWN, receive)
+    }
+
+    fn command(&self, own: Station, receive: Vec<RxMember>) -> SecyCommand {
+        let ssci = self.suite.is_xpn().then_some(own.ssci);
         SecyCommand::InstallSak(InstallSak { key: self.secy_key(), an: self.an(), ssci, receive })
     }
 }

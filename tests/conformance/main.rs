@@ -14,14 +14,20 @@
 
 use macsecd::cli::lab;
 
+#[path = "../fake_kernel/mod.rs"]
+#[allow(unused_imports, reason = "only its requests are used here")]
+mod fake_kernel;
 #[path = "../support/netns.rs"]
 mod netns;
 
 mod compare;
+mod crossing;
 mod differences;
+mod foreign;
 mod frame;
 mod model;
 mod plane;
 mod script;
 mod scripts;
 mod secy;
+mod traffic;

@@ -20,7 +20,7 @@ use nix::unistd::Pid;
 
 use crate::frame::{ETHERTYPE_EAPOL, ETHERTYPE_MACSEC, ethertype, marker};
 use crate::netns::{Namespace, eventually};
-use crate::secy::{Counts, Frame, IN_PORT_CLOSED, OWN, Secy, State, Traffic, Who};
+use crate::secy::{Counts, Frame, IN_PORT_CLOSED, OWN, Secy, State, Station, Traffic, Who};
 
 /// The interface that carries protected frames; its peer has the same name.
 pub(crate) const PARENT: &str = "eth0";
@@ -136,11 +136,7 @@ impl Plane {
     ) -> Self {
         stay_on_one_processor();
         near.set_address(PARENT, OWN.sci.address().0);
-        let index = near.index(PARENT);
-        let plane = near.run(|| match who {
-            Who::Userspace => userspace(index, settings),
-            Who::Kernel => kernel(index, settings),
-        });
+        let plane = start_dataplane(who, &near, OWN, settings);
         let sender = |of: &Namespace| {
             let index = of.index(PARENT);
             of.run(|| PacketSocket::sender(index).unwrap())
@@ -239,7 +235,7 @@ impl Plane {
 
 /// Keeps this thread, and those that it starts, on one processor. Each has a queue of its own for
 /// frames on virtual cables, and only in the same queue does one frame stay behind another.
-fn stay_on_one_processor() {
+pub(crate) fn stay_on_one_processor() {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     let this = Pid::from_raw(0);
     let allowed = sched_getaffinity(this).unwrap();
@@ -250,29 +246,29 @@ fn stay_on_one_processor() {
     sched_setaffinity(this, &one).unwrap();
 }
 
-fn userspace(parent_index: u32, settings: SecySettings) -> Dataplane {
-    let settings = UserspaceSettings {
-        parent: PARENT.to_owned(),
-        parent_index,
-        parent_mtu: 1500,
-        name: SECURE.to_owned(),
-        sci: OWN.sci,
-        settings,
-    };
-    Dataplane::Userspace(Box::new(UserspaceDataplane::start(settings).unwrap()))
-}
-
-fn kernel(parent_index: u32, settings: SecySettings) -> Dataplane {
-    let settings = KernelSettings {
-        parent: PARENT.to_owned(),
-        parent_index,
-        name: SECURE.to_owned(),
-        sci: OWN.sci,
-        suites: vec![CipherSuite::GcmAes128],
-        settings,
-        offload: Offload::Off,
-    };
-    Dataplane::Kernel(Box::new(KernelDataplane::start(settings).unwrap()))
+/// Starts a data plane in a namespace, with the Controlled Port closed and no key.
+pub(crate) fn start_dataplane(
+    who: Who,
+    namespace: &Namespace,
+    own: Station,
+    settings: SecySettings,
+) -> Dataplane {
+    let (parent, parent_index) = (PARENT.to_owned(), namespace.index(PARENT));
+    let (name, sci) = (SECURE.to_owned(), own.sci);
+    namespace.run(|| match who {
+        Who::Userspace => {
+            let parent_mtu = 1500;
+            let settings =
+                UserspaceSettings { parent, parent_index, parent_mtu, name, sci, settings };
+            Dataplane::Userspace(Box::new(UserspaceDataplane::start(settings).unwrap()))
+        }
+        Who::Kernel => {
+            let (suites, offload) = (vec![CipherSuite::GcmAes128], Offload::Off);
+            let settings =
+                KernelSettings { parent, parent_index, name, sci, suites, settings, offload };
+            Dataplane::Kernel(Box::new(KernelDataplane::start(settings).unwrap()))
+        }
+    })
 }
 
 /// How many frames to send and how many received are accounted for. Each is counted once.
@@ -301,8 +297,10 @@ impl Secy for Plane {
             SecyCommand::Configure(settings) => self.settings = *settings,
             SecyCommand::SetControlledPort(open) => {
                 self.open = *open;
-                let near = &self.near;
-                eventually("the secure interface follows", || near.is_running(SECURE) == *open);
+                eventually("the secure interface follows", || {
+                    self.plane.refresh();
+                    self.near.is_running(SECURE) == *open
+                });
             }
             // A kernel that cannot change the suite makes another interface.
             SecyCommand::InstallSak(_) if self.near.index(SECURE) != self.secure.index => {
@@ -364,6 +362,14 @@ impl Secy for Plane {
 }
 
 impl Plane {
+    /// Lets somebody else send to it so many frames, and returns when it has dealt with them.
+    pub(crate) fn receive(&mut self, frames: u64, send: impl FnOnce()) -> Traffic {
+        send();
+        self.injected += frames;
+        self.settle();
+        self.traffic()
+    }
+
     /// Looks for what no script may cause.
     pub(crate) fn finish(&mut self) {
         let snapshot = self.snapshot();
