@@ -3,6 +3,8 @@
 #![cfg(feature = "daemon")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+#[path = "kernel_faults/chaos.rs"]
+mod chaos;
 #[path = "fake_kernel/mod.rs"]
 mod fake_kernel;
 #[path = "kernel_faults/matrix.rs"]

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use macsecd::ident::CipherSuite;
 
 use crate::fake_kernel::Fault;
-use crate::rig::{PARENT_INDEX, PEER, Port, SECURE, STRICT, THIRD, machine};
+use crate::rig::{PARENT_INDEX, PEER, Port, SECURE, STRICT, THIRD, machine, words};
 
 /// Another port.
 const OTHER_INDEX: u32 = PARENT_INDEX - 1;
@@ -84,10 +84,8 @@ fn verdict(suite: CipherSuite, faults: &[(u64, Fault)]) -> Result<(), String> {
         assert!(port.pass_traffic() > 0, "nothing goes out at the end");
     }));
     lived.map_err(|panic| {
-        let text = panic.downcast_ref::<String>().cloned();
-        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
         let few: Vec<_> = faults.iter().take(2).collect();
-        format!("{few:?} of {}: {}", faults.len(), text.unwrap_or_default())
+        format!("{few:?} of {}: {}", faults.len(), words(&*panic))
     })
 }
 

@@ -65,6 +65,17 @@ fn a_transmit_sa_that_vanished_is_lost_and_never_added_again() {
     assert_key_is_lost(&kernel, &mut port);
 }
 
+/// The next key was to take over, so that nobody would have missed the first; but it is gone, too.
+#[test]
+fn a_key_that_is_gone_back_to_and_was_lost_meanwhile_is_reported() {
+    let (kernel, mut port) = secured();
+    assert!(port.install());
+    kernel.edit(SECURE, |secy| secy.tx = [const { None }; 4]);
+    port.enable();
+    assert_eq!(port.latest, Some(1), "the second is refused");
+    assert_eq!(lost_after_looking(&mut port), [ki(1)]);
+}
+
 #[test]
 fn a_packet_number_set_back_costs_the_key() {
     let (kernel, mut port) = secured();

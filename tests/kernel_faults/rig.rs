@@ -154,21 +154,39 @@ impl Port {
             )
         });
         let result = self.plane.apply(&command);
-        match &result {
+        let refused = match &result {
             // What is not there is as good as removed.
-            Ok(()) | Err(SecyError::NoSuchKey(_)) => {
-                let _ = self.wanted.apply(&command);
-            }
-            Err(_) => match command {
-                SecyCommand::Configure(_)
-                | SecyCommand::SetControlledPort(_)
-                | SecyCommand::RemoveReceiver(_)
-                | SecyCommand::AddReceiver { .. }
-                | SecyCommand::RemoveSak(_) => self.undone.push(command),
-                SecyCommand::InstallSak(_)
-                | SecyCommand::EnableTx(_)
-                | SecyCommand::RaiseLowestPn { .. } => {}
-            },
+            Ok(()) | Err(SecyError::NoSuchKey(_)) => false,
+            Err(_) => true,
+        };
+        // What was to go is not wanted any more, even where it could not be removed at once.
+        let goes = match &command {
+            SecyCommand::RemoveReceiver(_)
+            | SecyCommand::RemoveSak(_)
+            | SecyCommand::SetControlledPort(false) => true,
+            SecyCommand::Configure(_)
+            | SecyCommand::SetControlledPort(true)
+            | SecyCommand::InstallSak(_)
+            | SecyCommand::AddReceiver { .. }
+            | SecyCommand::EnableTx(_)
+            | SecyCommand::RaiseLowestPn { .. } => false,
+        };
+        if goes || !refused {
+            let mirrored = self.wanted.apply(&command);
+            assert!(goes || mirrored.is_ok() || result.is_err(), "{mirrored:?}: {command:?}");
+        }
+        let repeats = match &command {
+            SecyCommand::Configure(_)
+            | SecyCommand::SetControlledPort(_)
+            | SecyCommand::RemoveReceiver(_)
+            | SecyCommand::AddReceiver { .. }
+            | SecyCommand::RemoveSak(_) => true,
+            SecyCommand::InstallSak(_)
+            | SecyCommand::EnableTx(_)
+            | SecyCommand::RaiseLowestPn { .. } => false,
+        };
+        if refused && repeats {
+            self.undone.push(command);
         }
         result
     }
@@ -191,6 +209,8 @@ impl Port {
 
     /// Installs the next SAK.
     pub(crate) fn install(&mut self) -> bool {
+        // There are never more than two.
+        self.drop_old();
         self.number += 1;
         let number = self.number;
         // Whoever has been received is received from 1 with a new key.
@@ -214,6 +234,10 @@ impl Port {
     /// Sends with the latest SAK.
     pub(crate) fn enable(&mut self) {
         let Some(number) = self.latest else { return };
+        // Nobody asks for it twice.
+        if self.wanted.transmitting_ki() == Some(ki(number)) {
+            return;
+        }
         if self.command(SecyCommand::EnableTx(ki(number))).is_err() {
             self.give_up();
         }
@@ -252,6 +276,10 @@ impl Port {
     pub(crate) fn add(&mut self, sci: Sci, lowest: u64) {
         self.members.insert(sci, lowest);
         let Some(number) = self.latest else { return };
+        let known = self.wanted.sak(ki(number)).is_some_and(|sak| sak.receivers.contains_key(&sci));
+        if known {
+            return;
+        }
         // One to be removed and still there would be in the way.
         self.undone.retain(|command| !matches!(command, SecyCommand::RemoveReceiver(_)));
         let member = self.member(sci);
@@ -268,13 +296,12 @@ impl Port {
     /// refused is asked for again.
     pub(crate) fn tend(&mut self) {
         self.plane.refresh();
-        let lost = self.plane.take_lost();
-        let is_latest = |number: &u32| lost.contains(&ki(*number));
-        let stranded = self.latest.as_ref().is_some_and(is_latest);
-        if self.old.as_ref().is_some_and(is_latest) {
+        self.lost.extend(self.plane.take_lost());
+        let is_lost = |number: u32| self.lost.contains(&ki(number));
+        let (stranded, late) = (self.latest.is_some_and(is_lost), self.old.is_some_and(is_lost));
+        if late {
             self.drop_old();
         }
-        self.lost.extend(lost);
         for command in std::mem::take(&mut self.undone) {
             let _ = self.command(command);
         }
@@ -320,6 +347,12 @@ impl Port {
         check_receive(&self.wanted, secy, when);
         assert!(self.plane.snapshot().alive, "{when}: the data plane gave up");
     }
+}
+
+/// What a panic said.
+pub(crate) fn words(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
 }
 
 fn check_settings(wanted: &SecyModel, secy: &Secy, when: &str) {
