@@ -193,7 +193,7 @@ impl Drop for Done<'_> {
 /// A frame that its number can be told from, by octets and by length.
 fn numbered(from: Station, to: Station, number: u64) -> Frame {
     // Mostly short, as they cost a slow machine less; some as long as may be.
-    let len = if number % 64 == 0 { 1482 } else { 22 + number * 7 % 300 };
+    let len = if number.is_multiple_of(64) { 1482 } else { 22 + number * 7 % 300 };
     let (source, destination) = (from.sci.address().0, to.sci.address().0);
     let mut frame = between(source, destination, usize::try_from(len).unwrap());
     frame[14..22].copy_from_slice(&number.to_be_bytes());
