@@ -34,6 +34,8 @@ pub(super) enum Life {
 pub(super) struct Entry {
     an: AssociationNumber,
     pub(super) life: Life,
+    /// That its transmit SA is over has been reported.
+    told: bool,
     /// The highest packet number that its transmit SA was seen with.
     sent: u64,
     /// The same of its receive SAs, and of those that were removed.
@@ -59,7 +61,7 @@ impl Ledger {
     /// Begins the life of a key. One that it has keeps its own.
     pub(super) fn begin(&mut self, ki: KeyId, an: AssociationNumber) {
         let received = BTreeMap::new();
-        let entry = Entry { an, life: Life::Fresh, sent: 0, received };
+        let entry = Entry { an, life: Life::Fresh, told: false, sent: 0, received };
         self.entries.entry(ki).or_insert(entry);
     }
 
@@ -106,11 +108,12 @@ impl Ledger {
         }
         for (&ki, entry) in &mut self.entries {
             let Some(sak) = model.sak(ki) else { continue };
-            let before = entry.life;
             entry.note(ki, sak, seen);
-            // An SA that another has taken over from is missed by nobody.
+            // An SA that another has taken over from is missed by nobody, unless that one is refused
+            // in the end.
             let matters = sak.transmit != TransmitState::Superseded;
-            if entry.life == Life::Over && before != Life::Over && matters {
+            if entry.life == Life::Over && matters && !entry.told {
+                entry.told = true;
                 self.lost.push(ki);
             }
         }
@@ -321,6 +324,19 @@ mod tests {
         assert_eq!(ledger.life(ki(1)), Life::Active);
         ledger.note(&model, Some(&seen(vec![])));
         assert_eq!((ledger.life(ki(1)), ledger.take_lost()), (Life::Over, vec![]));
+    }
+
+    /// The model goes back to it then, and would wait for it for ever.
+    #[test]
+    fn an_sa_that_was_lost_while_another_took_over_in_vain_is_reported() {
+        let (mut ledger, before) = at(Life::Active);
+        let mut model = before.clone();
+        model.apply(&install(2, 1)).unwrap();
+        model.apply(&SecyCommand::EnableTx(ki(2))).unwrap();
+        ledger.note(&model, Some(&seen(vec![])));
+        assert_eq!(ledger.take_lost(), []);
+        ledger.note(&before, Some(&seen(vec![])));
+        assert_eq!(ledger.take_lost(), [ki(1)]);
     }
 
     #[test]
