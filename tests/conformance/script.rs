@@ -114,10 +114,14 @@ impl Script {
         self.run_on(&subjects.collect::<Vec<_>>());
     }
 
+    /// What the model does.
+    pub(crate) fn expected(&self) -> Vec<Observation> {
+        self.observe(&mut Model::new(self.settings))
+    }
+
     fn run_on(&self, subjects: &[Who]) {
         differences::check_labels(self);
-        let mut model = Model::new(self.settings);
-        let expected = self.observe(&mut model);
+        let expected = self.expected();
         for who in subjects.iter().copied() {
             let mut plane = Plane::start(who, self.settings);
             let seen = self.observe(&mut plane);

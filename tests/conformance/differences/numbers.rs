@@ -25,6 +25,11 @@ pub(super) const DIFFERENCES: &[Difference] = &[
                 changes: &[Next(0, 150 + 64)],
             },
             Place {
+                scripts: &["with_a_window_a_leaver_returns_to_where_it_was"],
+                steps: &["it returns", "too old", "in the window"],
+                changes: &[Next(0, 101)],
+            },
+            Place {
                 scripts: &["frames_from_before_2_to_the_32_are_in_the_window_after_it"],
                 steps: &["install"],
                 changes: &[Next(0, (1 << 32) - 200 + 64)],

@@ -104,6 +104,23 @@ fn a_leaver_that_returns_under_the_same_key_is_not_received_from_the_start() {
 }
 
 #[test]
+fn with_a_window_a_leaver_returns_to_where_it_was() {
+    let key = Key::new(1, GcmAes128);
+    let frames = Sender::new(PEER, &key).frames(101);
+    let at = |pn: usize| vec![frames[pn - 1].clone()];
+    script!(SecySettings { replay_window: 64, ..STRICT })
+        .open()
+        .apply("install", key.install(&[PEER]))
+        .inject("up to 100", at(100))
+        .apply("it leaves", SecyCommand::RemoveReceiver(PEER.sci))
+        .apply("it returns", SecyCommand::AddReceiver { ki: key.ki(), member: key.member(PEER, 1) })
+        .inject("too old", at(36))
+        .inject("in the window", at(37))
+        .inject("and on", at(101))
+        .run();
+}
+
+#[test]
 fn the_lowest_packet_number_is_raised_and_not_lowered() {
     let key = Key::new(1, GcmAes128);
     let peer = Sender::new(PEER, &key);

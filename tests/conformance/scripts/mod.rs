@@ -4,6 +4,7 @@ mod boundary;
 mod closed;
 mod keys;
 mod protect;
+mod random;
 mod receive;
 mod refused;
 mod replay;

@@ -10,39 +10,39 @@ use crate::frame::{ETHERTYPE_EAPOL, Key, Sender, between, data, ours, with_ether
 use crate::script::{Script, script};
 use crate::secy::{Frame, OWN, PEER, STRICT, THIRD, Who};
 
+/// The shortest frame: its EtherType and no data.
+const SHORTEST: usize = 14;
 /// The longest frame that a link with an MTU of 1500 leaves to the secure interface.
 const LONGEST: usize = 1482;
 
-/// Frames of every length, both ways, under each kind of protection and each kind of tag.
+/// Frames of every length, both ways, under each kind of protection and each kind of tag: of every
+/// single length where both or neither of them is the longer, else of some.
 fn every_size(script: &mut Script, suite: CipherSuite) {
     script.open();
     let (mut number, mut previous) = (0, None);
-    for include_sci in [true, false] {
+    for (include_sci, encrypt) in [(true, true), (true, false), (false, false), (false, true)] {
         let style = if include_sci { TagStyle::Sci } else { TagStyle::PointToPoint };
-        script.configure(
-            format!("carry the SCI: {include_sci}"),
-            SecySettings { include_sci, ..STRICT },
-        );
-        for encrypt in [true, false] {
-            number += 1;
-            let key = Key::new(number, suite);
-            let key = if encrypt { key } else { key.in_clear() };
-            let peer = Sender::new(PEER, &key).with_style(style);
-            script.apply(format!("install key {number}"), key.install(&[PEER])).enable(&key);
-            if let Some(previous) = previous.replace(key) {
-                script.remove(&previous);
-            }
-            let protected = |len| peer.protect(&data(PEER, len));
-            script
-                .send(
-                    format!("of every size, with key {number}"),
-                    (14..=LONGEST).map(ours).collect(),
-                )
-                .inject(
-                    format!("received, with key {number}"),
-                    (14..=LONGEST).map(protected).collect(),
-                );
+        number += 1;
+        let key = Key::new(number, suite);
+        let key = if encrypt { key } else { key.in_clear() };
+        let peer = Sender::new(PEER, &key).with_style(style);
+        script
+            .configure(
+                format!("carry the SCI with key {number}: {include_sci}"),
+                SecySettings { include_sci, ..STRICT },
+            )
+            .apply(format!("install key {number}"), key.install(&[PEER]))
+            .enable(&key);
+        if let Some(previous) = previous.replace(key) {
+            script.remove(&previous);
         }
+        let all = include_sci == encrypt;
+        let sizes = (SHORTEST..=LONGEST).filter(|len| all || *len < 100 || len % 50 == 32);
+        let sizes: Vec<usize> = sizes.collect();
+        let protected = |len: &usize| peer.protect(&data(PEER, *len));
+        script
+            .send(format!("sent with key {number}"), sizes.iter().copied().map(ours).collect())
+            .inject(format!("received with key {number}"), sizes.iter().map(protected).collect());
     }
 }
 
