@@ -305,7 +305,10 @@ impl Secy for Plane {
             // A kernel that cannot change the suite makes another interface.
             SecyCommand::InstallSak(_) if self.near.index(SECURE) != self.secure.index => {
                 if self.open {
-                    eventually("it carries frames", || self.near.is_running(SECURE));
+                    eventually("it carries frames", || {
+                        self.plane.refresh();
+                        self.near.is_running(SECURE)
+                    });
                 }
                 self.secure = Secure::open(&self.near);
             }

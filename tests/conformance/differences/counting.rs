@@ -9,17 +9,6 @@ use crate::secy::Who;
 pub(super) const DIFFERENCES: &[Difference] = &[
     Difference {
         who: Kernel,
-        what: "The kernel counts frames that protection makes too long among those without an \
-               SA, too.",
-        why: "It has one count for all that it drops when sending.",
-        shows: &[Place {
-            scripts: &["a_frame_that_protection_makes_too_long_costs_a_packet_number"],
-            steps: &["one octet longer", "four octets longer, and one that fits"],
-            changes: &[Counts("out_pkts_no_sa", 1)],
-        }],
-    },
-    Difference {
-        who: Kernel,
         what: "The kernel counts the octets of frames that fail the check as decrypted or \
                validated.",
         why: "It counts them before it looks at the outcome.",
