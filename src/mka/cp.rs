@@ -168,6 +168,20 @@ impl Cp {
         self.old.map(|slot| (slot, self.old_tx, self.old_rx && !self.old_lost))
     }
 
+    /// The latest and the old key, as the others are to be told of them.
+    ///
+    /// With no key before it there is nothing to retire, and the figure moves a key to the old ones
+    /// in the moment in which it transmits. A member that changes over from a key of which we know
+    /// nothing, because one of us restarted, may wait to hear of our transmission as that of the
+    /// latest key and of no other; hostap does. So the latest it is for SAK Retire Time.
+    pub(super) fn told(&self, now: Time) -> [Option<(Slot, bool, bool)>; 2] {
+        let moved = self.state == CpState::Retire && self.latest.is_none();
+        if moved && now.since(self.transmitting_since) < RETIRE {
+            return [self.old(), None];
+        }
+        [self.latest(), self.old()]
+    }
+
     /// Whether the Controlled Port is open.
     pub(super) fn is_open(&self) -> bool {
         self.open

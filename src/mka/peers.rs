@@ -149,8 +149,13 @@ impl Peers {
     /// claim the SCI of a live one. A successor replaces it when it proves itself, and a replay of
     /// an earlier session never does; neither may hold up a fresh SAK.
     pub(super) fn has_strangers(&self) -> bool {
+        !self.told.is_empty() || self.hears_strangers()
+    }
+
+    /// Tells the same of those alone who were heard themselves.
+    pub(super) fn hears_strangers(&self) -> bool {
         let live_sci = |sci| self.live().any(|(_, live)| live.sci == sci);
-        !self.told.is_empty() || self.iter().any(|(_, peer)| !peer.is_live() && !live_sci(peer.sci))
+        self.iter().any(|(_, peer)| !peer.is_live() && !live_sci(peer.sci))
     }
 
     /// Takes note of a member's MKPDU, whose ICV is good; `proof` tells whether it lists us as

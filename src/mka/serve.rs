@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use zeroize::Zeroizing;
 
@@ -23,6 +24,10 @@ use crate::wire::MacsecCapability;
 /// From here on a packet number space counts as nearly used up (802.1X-2020 9.8).
 const PENDING_EXHAUSTION_32: u64 = 0xc000_0000;
 const PENDING_EXHAUSTION_64: u64 = 0xc000_0000_0000_0000;
+
+/// How long the first SAK waits for members that have not proved themselves. Those who will do so
+/// with their next hello, at the latest.
+const JOINING: Duration = Duration::from_millis(2500);
 
 impl Kay {
     /// Notes when all members of a distribution receive, and gives up one that we may no longer
@@ -91,10 +96,20 @@ impl Kay {
     }
 
     /// When a fresh SAK may be made: at once, unless strangers are about to join.
+    ///
+    /// Before the first one only those are waited for who were heard themselves, and not for long.
+    /// Made for the first of several to prove itself, it would be in use before the others know
+    /// each other, and some take a new MI where they are told of a key by one they do not know.
     fn fresh_sak_allowed(&self) -> Option<Time> {
-        let strangers = self.principal().is_some_and(|principal| principal.peers.has_strangers());
-        let spaced =
-            self.last_fresh.filter(|_| strangers).map(|last| last.after(self.policy.manners.life));
+        let peers = self.principal().map(|principal| &principal.peers);
+        let life = self.policy.manners.life;
+        let spaced = match self.last_fresh {
+            Some(last) => peers.filter(|peers| peers.has_strangers()).map(|_| last.after(life)),
+            None => peers
+                .filter(|peers| peers.hears_strangers())
+                .and_then(|peers| peers.live().map(|(_, peer)| peer.first_heard).min())
+                .map(|since| since.after(JOINING)),
+        };
         spaced.max(self.retry_at)
     }
 

@@ -69,7 +69,7 @@ impl Kay {
                 (key, is_xpn, high)
             })
         };
-        let (mut latest, mut old) = (use_of(self.cp.latest()), use_of(self.cp.old()));
+        let [mut latest, mut old] = self.cp.told(now).map(use_of);
         if self.policy.manners.lone_key_in_latest && latest.is_none() {
             std::mem::swap(&mut latest, &mut old);
         }

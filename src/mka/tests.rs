@@ -44,6 +44,53 @@ fn two_stations_secure_at_once_with_one_sak_and_the_right_server() {
     assert!(pair.wire.len() <= 14, "{} MKPDUs for one handshake", pair.wire.len());
 }
 
+/// hostap looks for the server's transmission with the latest key, and in no other place.
+#[test]
+fn a_first_key_is_told_as_the_latest_for_the_time_in_which_another_would_be_retired() {
+    let told_by_a = |pair: &Pair| {
+        let of_a = pair
+            .wire
+            .iter()
+            .map(|frame| read(frame))
+            .filter(|said| said.basic.sci == policy(1, 16).sci);
+        match of_a.last().unwrap().sak_use {
+            Some(SakUseSet::Keys(keys)) => [keys.latest, keys.old].map(|key| key.map(|key| key.tx)),
+            other => panic!("{other:?}"),
+        }
+    };
+    let mut pair = secured();
+    assert_eq!(told_by_a(&pair), [Some(true), None]);
+    pair.run(4 * SECOND);
+    assert_eq!(told_by_a(&pair), [None, Some(true)]);
+}
+
+/// A station that was heard, and has not heard anybody yet.
+#[test]
+fn the_first_sak_waits_for_a_stranger_until_it_has_joined_and_not_for_long() {
+    let meet_with_stranger = || {
+        let (mut pair, mut stranger) = (pair(), Station::new(policy(3, 100), &ring(&[(1, 7)])));
+        stranger.handle(Time::ZERO, Input::Carrier(true));
+        pair.a.handle(Time::ZERO, Input::Frame(&stranger.sent[0]));
+        pair.start(MILLIS);
+        assert!(pair.a.kay.status(pair.now).sak.is_none());
+        (pair, stranger)
+    };
+    let offered = |pair: &Pair| pair.wire.iter().any(|frame| read(frame).distributed_sak.is_some());
+
+    let (mut alone, _) = meet_with_stranger();
+    alone.run(Duration::from_millis(2400));
+    assert!(!offered(&alone));
+    alone.run(Duration::from_millis(200));
+    assert_eq!((alone.a.state(), alone.b.state()), (PortState::Secured, PortState::Secured));
+
+    let (mut joined, mut stranger) = meet_with_stranger();
+    stranger.sent.clear();
+    joined.wire.iter().for_each(|frame| stranger.handle(joined.now, Input::Frame(frame)));
+    stranger.sent.iter().for_each(|frame| joined.a.handle(joined.now, Input::Frame(frame)));
+    joined.run(MILLIS);
+    assert!(offered(&joined));
+}
+
 #[test]
 fn all_suites_are_agreed_on() {
     for suite in CipherSuite::ALL {
