@@ -30,9 +30,11 @@ impl AddAssign for Count {
 /// A frame on its way: from which machine, to which, and its number.
 type Waybill = (u8, u8, u64);
 
-/// The secure interfaces of all machines, for frames from each to each.
+/// The secure interfaces of all machines, for frames from each to each, or between some.
 pub(crate) struct Traffic {
     ends: Vec<End>,
+    /// From which to which.
+    pairs: Vec<(u8, u8)>,
     next: u64,
     under_way: HashSet<Waybill>,
 }
@@ -61,8 +63,21 @@ const APPEARS: Duration = Duration::from_secs(10);
 impl Traffic {
     /// Opens the secure interface of each machine, and waits for it where there is none yet.
     pub(crate) fn open(machines: &[Machine]) -> Result<Self> {
-        let ends = machines.iter().map(End::open).collect::<Result<_>>()?;
-        Ok(Self { ends, next: 0, under_way: HashSet::new() })
+        Self::between(machines, |_, _| true)
+    }
+
+    /// The same, for frames between those of whom this holds, by their places.
+    pub(crate) fn between(
+        machines: &[Machine],
+        counts: impl Fn(usize, usize) -> bool,
+    ) -> Result<Self> {
+        let ends: Vec<End> = machines.iter().map(End::open).collect::<Result<_>>()?;
+        let all = (0..ends.len()).flat_map(|from| (0..ends.len()).map(move |to| (from, to)));
+        let pairs = all
+            .filter(|&(from, to)| from != to && counts(from, to))
+            .map(|(from, to)| Ok((u8::try_from(from)?, u8::try_from(to)?)))
+            .collect::<Result<_>>()?;
+        Ok(Self { ends, pairs, next: 0, under_way: HashSet::new() })
     }
 
     /// Sends until a frame has come through from each to each, and tells when the last did.
@@ -71,7 +86,7 @@ impl Traffic {
     ///
     /// Where not all have by `deadline`.
     pub(crate) fn until_through(&mut self, deadline: Instant) -> Result<Instant> {
-        let mut missing: HashSet<(u8, u8)> = self.pairs().collect();
+        let mut missing: HashSet<(u8, u8)> = self.pairs.iter().copied().collect();
         loop {
             for &(from, to) in &missing {
                 // There may be no carrier yet. That is what is waited for.
@@ -96,7 +111,7 @@ impl Traffic {
     pub(crate) fn trickle(&mut self, time: Duration) -> Result<usize> {
         let (end, mut arrived) = (Instant::now() + time, 0);
         while Instant::now() < end {
-            for (from, to) in self.pairs().collect::<Vec<_>>() {
+            for (from, to) in self.pairs.clone() {
                 let _ = self.send(from, to);
             }
             thread::sleep(PACE);
@@ -129,7 +144,7 @@ impl Traffic {
         self.under_way.clear();
         let (mut sent, first) = (0, self.next);
         loop {
-            for (from, to) in self.pairs().collect::<Vec<_>>() {
+            for (from, to) in self.pairs.clone() {
                 // What the interface refuses is lost like any other.
                 let _ = self.send(from, to);
                 sent += 1;
@@ -153,13 +168,6 @@ impl Traffic {
             eprintln!("lost, by sender, receiver and number: {lost:?}, of {first}..{}", self.next);
         }
         Ok(Count { sent, lost: u64::try_from(lost.len())? })
-    }
-
-    fn pairs(&self) -> impl Iterator<Item = (u8, u8)> + use<> {
-        let count = u8::try_from(self.ends.len()).expect("a handful of machines");
-        (0..count)
-            .flat_map(move |from| (0..count).map(move |to| (from, to)))
-            .filter(|(from, to)| from != to)
     }
 
     fn send(&mut self, from: u8, to: u8) -> Result<()> {

@@ -192,7 +192,7 @@ pub(crate) fn until_secured(
 }
 
 /// What the members say of themselves.
-fn tell(members: &[&dyn Member]) -> String {
+pub(crate) fn tell(members: &[&dyn Member]) -> String {
     members.iter().map(|member| member.tell()).collect::<Vec<_>>().join("\n")
 }
 
