@@ -10,6 +10,7 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use super::kay::{Decided, Kay, RETRY};
+use super::manners::Manners;
 use super::participant::Participant;
 use super::policy::Access;
 use super::sak::{Distribution, KnownSak, pick_an};
@@ -25,9 +26,9 @@ use crate::wire::MacsecCapability;
 const PENDING_EXHAUSTION_32: u64 = 0xc000_0000;
 const PENDING_EXHAUSTION_64: u64 = 0xc000_0000_0000_0000;
 
-/// How long the first SAK waits for members that have not proved themselves. Those who will do so
-/// with their next hello, at the latest.
-const JOINING: Duration = Duration::from_millis(2500);
+/// How much longer than MKA Hello Time the first SAK waits for members that have not proved
+/// themselves. Who is to join does so with its next hello at the latest, which may come late.
+const JOINING: Duration = Duration::from_millis(500);
 
 impl Kay {
     /// Notes when all members of a distribution receive, and gives up one that we may no longer
@@ -102,13 +103,13 @@ impl Kay {
     /// each other, and some take a new MI where they are told of a key by one they do not know.
     fn fresh_sak_allowed(&self) -> Option<Time> {
         let peers = self.principal().map(|principal| &principal.peers);
-        let life = self.policy.manners.life;
+        let Manners { hello, life, .. } = self.policy.manners;
         let spaced = match self.last_fresh {
             Some(last) => peers.filter(|peers| peers.has_strangers()).map(|_| last.after(life)),
             None => peers
                 .filter(|peers| peers.hears_strangers())
                 .and_then(|peers| peers.live().map(|(_, peer)| peer.first_heard).min())
-                .map(|since| since.after(JOINING)),
+                .map(|since| since.after(hello + JOINING)),
         };
         spaced.max(self.retry_at)
     }
