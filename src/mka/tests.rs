@@ -48,12 +48,12 @@ fn two_stations_secure_at_once_with_one_sak_and_the_right_server() {
 #[test]
 fn a_first_key_is_told_as_the_latest_for_the_time_in_which_another_would_be_retired() {
     let told_by_a = |pair: &Pair| {
-        let of_a = pair
+        let mut of_a = pair
             .wire
             .iter()
             .map(|frame| read(frame))
             .filter(|said| said.basic.sci == policy(1, 16).sci);
-        match of_a.last().unwrap().sak_use {
+        match of_a.next_back().unwrap().sak_use {
             Some(SakUseSet::Keys(keys)) => [keys.latest, keys.old].map(|key| key.map(|key| key.tx)),
             other => panic!("{other:?}"),
         }
