@@ -154,7 +154,8 @@ fn log(status: &PortStatus) {
     let ckn = principal.map(|participant| report::tail(&participant.ckn)).unwrap_or_default();
     match &status.reason {
         // The machine is at fault, not the link: a human has to look.
-        Some(Reason { code, title, .. }) if matches!(code.as_str(), "E311" | "E315") => {
+        Some(reason) if reason.severity() == Severity::Error => {
+            let Reason { code, title, .. } = reason;
             warn!(%iface, state, %code, ckn, "{title}");
         }
         Some(Reason { code, title, .. }) => info!(%iface, state, %code, ckn, "{title}"),

@@ -38,7 +38,8 @@ impl KernelDataplane {
             if std::mem::take(&mut self.settled)
                 && let Some(step) = steps.all().find(|step| !self.follows_exhaustion(step))
             {
-                self.interfered(step.describe());
+                let what = step.describe(seen);
+                self.interfered(what);
             }
             let stopped: Vec<_> = steps.stop.iter().map(|step| self.execute(step)).collect();
             failed = stopped.into_iter().find_map(Result::err);

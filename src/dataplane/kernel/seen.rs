@@ -47,6 +47,42 @@ impl Flags {
         let window = if wanted.replay_protect { wanted.window } else { 0 };
         *self == Self { window, ..*wanted }
     }
+
+    /// Words how they differ from the wanted ones, by the names that `ip macsec` has for them.
+    pub(super) fn differ(&self, wanted: &Self) -> String {
+        let switches = [
+            ("protect", self.protect, wanted.protect),
+            ("send_sci", self.include_sci, wanted.include_sci),
+            ("end_station", self.end_station, wanted.end_station),
+            ("scb", self.single_copy, wanted.single_copy),
+            ("replay", self.replay_protect, wanted.replay_protect),
+        ];
+        let differing = switches.into_iter().filter(|(_, is, wanted)| is != wanted);
+        let mut words: Vec<String> = differing
+            .map(|(name, is, wanted)| format!("{name} was {}, not {}", on(is), on(wanted)))
+            .collect();
+        if self.validate != wanted.validate {
+            let word = |mode| match mode {
+                VALIDATE_DISABLED => "disabled",
+                VALIDATE_CHECK => "check",
+                _ => "strict",
+            };
+            words.push(format!(
+                "validate was {}, not {}",
+                word(self.validate),
+                word(wanted.validate)
+            ));
+        }
+        if self.replay_protect && wanted.replay_protect && self.window != wanted.window {
+            words.push(format!("window was {}, not {}", self.window, wanted.window));
+        }
+        words.join("; ")
+    }
+}
+
+/// The word for a switch.
+pub(super) const fn on(is: bool) -> &'static str {
+    if is { "on" } else { "off" }
 }
 
 /// A receive SC.

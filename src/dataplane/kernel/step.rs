@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::message::Request;
-use super::seen::Flags;
+use super::seen::{Flags, Secy, on};
 use super::uapi::*;
 use crate::ident::{AssociationNumber, KeyId, PacketNumber, Sci, Ssci};
 use crate::secy::SecyKey;
@@ -46,12 +46,19 @@ pub(super) struct Keyed {
 }
 
 impl Step {
-    /// Words it, for the log.
-    pub(super) fn describe(&self) -> String {
+    /// Words what it puts right, for the log.
+    pub(super) fn describe(&self, seen: &Secy) -> String {
         match self {
-            Self::Set(_) => "the settings of the secure interface".to_owned(),
+            Self::Set(wanted) => seen.flags.differ(wanted),
+            Self::SendWith { encrypt, .. } if seen.encrypt != *encrypt => {
+                format!("encrypt was {}, not {}", on(seen.encrypt), on(*encrypt))
+            }
             Self::SendWith { an, .. } => {
-                format!("the transmit association (wanted: {})", an.value())
+                format!(
+                    "the transmit association was {}, not {}",
+                    seen.encoding.value(),
+                    an.value()
+                )
             }
             Self::AddChannel(sci) => format!("the receive channel {sci}, which was missing"),
             Self::RemoveChannel(sci) => format!("the receive channel {sci}, which is not ours"),
