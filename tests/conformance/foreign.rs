@@ -1,17 +1,13 @@
 //! A MACsec interface that no daemon of ours has made: set up by hand, as with `ip macsec`, and so
 //! at any packet number.
 
-use std::io;
-
 use macsecd::crypto::Salt;
-use macsecd::dataplane::kernel::Netlink;
 use macsecd::sys::PacketSocket;
-use rtnetlink::sys::protocols::{NETLINK_GENERIC, NETLINK_ROUTE};
-use rtnetlink::sys::{Socket, SocketAddr};
 
 use crate::fake_kernel::numbers::{command, link};
-use crate::fake_kernel::request::{Client, SaRequest};
+use crate::fake_kernel::request::SaRequest;
 use crate::frame::Key;
+use crate::machine;
 use crate::netns::Namespace;
 use crate::plane::PARENT;
 use crate::secy::Station;
@@ -19,36 +15,10 @@ use crate::secy::Station;
 /// What it is called.
 const FOREIGN: &str = "foreign0";
 
-/// A socket of the real kernel, which has answered when a request has been sent.
-#[derive(Debug)]
-struct RealSocket(Socket);
-
-impl RealSocket {
-    fn open(protocol: isize) -> Box<dyn Netlink> {
-        let socket = Socket::new(protocol).unwrap();
-        socket.connect(&SocketAddr::new(0, 0)).unwrap();
-        socket.set_cap_ack(true).unwrap();
-        socket.set_non_blocking(true).unwrap();
-        Box::new(Self(socket))
-    }
-}
-
-impl Netlink for RealSocket {
-    fn send(&mut self, datagram: &[u8]) -> io::Result<()> {
-        self.0.send(datagram, 0).map(|_| ())
-    }
-
-    fn receive(&mut self, mut buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.recv(&mut buffer, 0)
-    }
-}
-
 /// Makes it on the parent interface of a namespace, to send as this station with this key from this
 /// packet number on, and opens a socket on it.
 pub(crate) fn sender(namespace: &Namespace, of: Station, key: &Key, pn: u64) -> PacketSocket {
-    let sockets = || (RealSocket::open(NETLINK_ROUTE), RealSocket::open(NETLINK_GENERIC));
-    let (route, generic) = namespace.run(sockets);
-    let mut client = Client::new(route, generic);
+    let mut client = machine::client(namespace);
     let suite = u64::from_be_bytes(key.suite.id());
     let index = client
         .create(namespace.index(PARENT), FOREIGN, |data| {

@@ -17,6 +17,9 @@ use macsecd::cli::lab;
 #[path = "../fake_kernel/mod.rs"]
 #[allow(unused_imports, reason = "only its requests are used here")]
 mod fake_kernel;
+#[path = "../kernel/machine.rs"]
+#[allow(dead_code, reason = "only its way to speak to the kernel is used here")]
+mod machine;
 #[path = "../support/netns.rs"]
 mod netns;
 
