@@ -179,6 +179,15 @@ impl Plane {
         self.near.run(|| plane.apply(command))
     }
 
+    /// Returns when the secure interface is as the Controlled Port. The kernel makes up its mind on a
+    /// new one some time later, and it takes another look to find that out.
+    fn follow(&mut self) {
+        eventually("the secure interface follows the port", || {
+            self.plane.refresh();
+            self.near.is_running(SECURE) == self.open
+        });
+    }
+
     /// Returns when all frames so far have been dealt with.
     fn settle(&mut self) {
         if self.is_kernel() {
@@ -297,19 +306,11 @@ impl Secy for Plane {
             SecyCommand::Configure(settings) => self.settings = *settings,
             SecyCommand::SetControlledPort(open) => {
                 self.open = *open;
-                eventually("the secure interface follows", || {
-                    self.plane.refresh();
-                    self.near.is_running(SECURE) == *open
-                });
+                self.follow();
             }
             // A kernel that cannot change the suite makes another interface.
             SecyCommand::InstallSak(_) if self.near.index(SECURE) != self.secure.index => {
-                if self.open {
-                    eventually("it carries frames", || {
-                        self.plane.refresh();
-                        self.near.is_running(SECURE)
-                    });
-                }
+                self.follow();
                 self.secure = Secure::open(&self.near);
             }
             SecyCommand::InstallSak(_)
