@@ -40,7 +40,6 @@ pub(super) fn cases(plane: Plane) -> Vec<Case> {
         (invitation.ours.port, invitation.theirs.port) = (2, 3);
         cases.push(agree("SCI ports 2 and 3", role, invitation));
     }
-    cases.push(longer_suite(plane));
     cases
 }
 
@@ -58,15 +57,6 @@ fn equal_priorities(plane: Plane, role: Role) -> Case {
         Role::Client => 1,
     };
     agree("psk, equal priorities", role, invitation)
-}
-
-/// The peer knows GCM-AES-256, although it cannot be told to choose it.
-fn longer_suite(plane: Plane) -> Case {
-    let mut invitation = Invitation::new(plane, Role::Server);
-    invitation.ours.suite = "gcm-aes-256";
-    let mut case = agree("the suite that we choose", Role::Server, invitation);
-    case.label.suite = "gcm-aes-256".to_owned();
-    case
 }
 
 /// Five meetings. Once the peer has heard what it needs, it takes one of its ticks: where we make
