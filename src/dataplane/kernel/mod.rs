@@ -32,7 +32,7 @@ use self::netlink::{Conversation, Failure};
 use self::reconcile::flags;
 use self::seen::Secy;
 use self::start::{Taken, sockets};
-use super::{KernelState, Offload};
+use super::KernelState;
 use crate::ident::{CipherSuite, KeyId};
 use crate::secy::{Counters, SecyCommand, SecyError, SecyModel};
 use crate::sys::LinkState;
@@ -267,7 +267,6 @@ impl KernelDataplane {
             | SecyCommand::EnableTx(_)
             | SecyCommand::RaiseLowestPn { .. } => self.model = before,
         }
-        self.ledger.prune(&self.model);
         self.settled = false;
     }
 
@@ -288,12 +287,6 @@ impl KernelDataplane {
     /// not used twice could not be known.
     pub fn take_lost(&mut self) -> Vec<KeyId> {
         self.ledger.take_lost()
-    }
-
-    /// Who does the work.
-    #[must_use]
-    pub const fn offload(&self) -> Offload {
-        self.state.offload
     }
 
     /// Follows a change of the parent interface's MTU.

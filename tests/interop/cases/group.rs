@@ -6,13 +6,13 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use macsecd::control::KeyServer;
 
-use super::{Case, SUPPLICANT};
+use super::{Case, with_supplicant};
 use crate::frames::{Count, Traffic};
-use crate::member::{DEFAULT_SUITE, Member, Terms};
+use crate::member::{Member, Terms};
 use crate::ours::{Ours, Plane};
 use crate::place::Place;
 use crate::rig::{PATIENCE, ROUNDS, Role, tell};
-use crate::row::{Label, Outcome};
+use crate::row::Outcome;
 use crate::supplicant::Supplicant;
 
 /// Who sits on a machine.
@@ -36,15 +36,7 @@ pub(super) fn cases(plane: Plane) -> Vec<Case> {
 }
 
 fn group(what: &str, plane: Plane, kinds: &'static [Kind], role: Role) -> Case {
-    let label = Label {
-        peer: SUPPLICANT.to_owned(),
-        plane: plane.to_string(),
-        role: role.name().to_owned(),
-        suite: DEFAULT_SUITE.to_owned(),
-        what: what.to_owned(),
-    };
-    let run = move |folder: &Path| gather(folder, plane, kinds, role);
-    Case { label, seconds: 8, quiet: false, run: Box::new(run) }
+    with_supplicant(plane, role, what, 8, move |folder| gather(folder, plane, kinds, role))
 }
 
 /// Frames between one of ours and anybody are counted. Those of the peers among themselves are
