@@ -23,6 +23,17 @@ pub enum Kind {
     Userspace,
 }
 
+/// What is left when a port's data plane is let go.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum End {
+    /// Everything, keys and all: whoever starts next is to go on with it, and no frame is lost.
+    Leave,
+    /// The secure interface where it can stay, without a key.
+    Clear,
+    /// Nothing.
+    Delete,
+}
+
 /// Who of the machine does the work of the kernel's MACsec.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Offload {

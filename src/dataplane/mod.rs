@@ -16,7 +16,7 @@ use crate::secy::{SecyCommand, SecyError, SecySettings};
 
 use kernel::{KernelDataplane, KernelSettings, KernelStartError};
 
-pub use choice::{Choice, Kind, Offload};
+pub use choice::{Choice, End, Kind, Offload};
 pub use snapshot::{Drops, KernelState, RxProgress, Snapshot};
 pub use userspace::{StartError, UserspaceDataplane, UserspaceSettings};
 
