@@ -31,7 +31,19 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("secy", &["wire::sectag", "wire::ethernet", "wire::ICV_LEN", "crypto", "ident", "time"]),
     ("keyring", &["crypto", "ident", "time"]),
     // Speaks to a SecY in commands; knows nothing of how it does its work.
-    ("mka", &["secy::command", "secy::used", "wire", "crypto", "keyring", "ident", "time"]),
+    (
+        "mka",
+        &[
+            "secy::command",
+            "secy::installed",
+            "secy::used",
+            "wire",
+            "crypto",
+            "keyring",
+            "ident",
+            "time",
+        ],
+    ),
     ("diagnose", &["mka", "secy", "wire", "ident", "time"]),
     ("port", &["port::driver", "port::task"]),
     ("port::driver", &["port", "mka", "secy", "keyring", "wire", "crypto", "ident", "time"]),

@@ -85,6 +85,7 @@ impl Session {
             assert!(count < OUTPUTS_MAX, "a storm of outputs");
             match self.kay.poll_output() {
                 Some(Output::Transmit(frame)) => self.said.push(frame),
+                Some(Output::Remember(_)) => {}
                 Some(Output::Secy { id, command }) => {
                     self.asked.push(id);
                     if let SecyCommand::InstallSak(install) = command {

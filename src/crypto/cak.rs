@@ -7,7 +7,7 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use super::{
-    Sak, Verified,
+    Sak, Seal, Verified,
     prf::{KeyLengthError, Prf, or_out_of_memory},
 };
 use crate::ident::{CipherSuite, Ckn, KeyNumber, MemberId};
@@ -47,6 +47,14 @@ impl Cak {
     pub fn ick(&self, ckn: &Ckn) -> Ick {
         let octets = self.derive_alike(b"IEEE8021 ICK", ckn);
         Ick(or_out_of_memory(Prf::new(&octets).ok()))
+    }
+
+    /// Derives the key that seals what is kept over a restart, as long as the CAK. The label is our
+    /// own: nobody else has to read it.
+    #[must_use]
+    pub fn seal(&self, ckn: &Ckn) -> Seal {
+        let octets = self.derive_alike(b"macsecd record", ckn);
+        Seal::new(or_out_of_memory(Prf::new(&octets).ok()))
     }
 
     /// Derives an SAK, as a key server does (802.1X-2020 9.8.1).

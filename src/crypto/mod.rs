@@ -12,6 +12,7 @@ mod gcm;
 mod kdf;
 mod prf;
 mod sak;
+mod seal;
 mod verified;
 
 pub use cak::{Cak, Ick, Kek, UnwrapError, WrappedSak};
@@ -20,4 +21,5 @@ pub use gcm::{GcmKey, NotAuthentic, nonce, xpn_nonce};
 pub use kdf::{eap_cak, eap_ckn, kdf};
 pub use prf::KeyLengthError;
 pub use sak::{Sak, SakLengthError, Salt};
+pub use seal::Seal;
 pub use verified::Verified;

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use super::KeyNumber;
 
 /// A 48-bit MAC address.
@@ -28,7 +30,7 @@ impl fmt::Display for MacAddress {
 }
 
 /// A secure channel identifier: MAC address and port identifier (802.1AE-2018 7.1.2).
-#[derive(Clone, Copy, Eq, PartialEq, Ord, PartialOrd, Hash)]
+#[derive(Clone, Copy, Deserialize, Eq, PartialEq, Ord, PartialOrd, Hash, Serialize)]
 pub struct Sci([u8; 8]);
 
 impl Sci {
@@ -80,7 +82,7 @@ impl fmt::Debug for Sci {
 }
 
 /// A member identifier, MI: 96 random bits that name one run of one participant (802.1X-2020 9.4.2).
-#[derive(Clone, Copy, Eq, PartialEq, Ord, PartialOrd, Hash)]
+#[derive(Clone, Copy, Deserialize, Eq, PartialEq, Ord, PartialOrd, Hash, Serialize)]
 pub struct MemberId([u8; 12]);
 
 impl MemberId {
@@ -110,7 +112,7 @@ impl fmt::Debug for MemberId {
 }
 
 /// A key identifier, KI: which key server made an SAK, and as which of its keys (802.1X-2020 9.8).
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Hash)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Ord, PartialOrd, Hash, Serialize)]
 pub struct KeyId {
     /// The MI of the key server that made the SAK.
     pub server: MemberId,
@@ -139,7 +141,8 @@ impl fmt::Display for KeyId {
 /// A CAK name, CKN: 1 to 32 octets, in clear on the wire and no secret (802.1X-2020 9.3.1).
 ///
 /// Two names are equal only if their lengths are too.
-#[derive(Clone, Eq, PartialEq, Ord, PartialOrd, Hash)]
+#[derive(Clone, Deserialize, Eq, PartialEq, Ord, PartialOrd, Hash, Serialize)]
+#[serde(try_from = "Vec<u8>", into = "Vec<u8>")]
 pub struct Ckn(Vec<u8>);
 
 /// Why octets cannot be a CKN.
@@ -167,6 +170,20 @@ impl Ckn {
     #[must_use]
     pub fn octets(&self) -> &[u8] {
         &self.0
+    }
+}
+
+impl TryFrom<Vec<u8>> for Ckn {
+    type Error = CknError;
+
+    fn try_from(octets: Vec<u8>) -> Result<Self, CknError> {
+        Self::new(&octets)
+    }
+}
+
+impl From<Ckn> for Vec<u8> {
+    fn from(Ckn(octets): Ckn) -> Self {
+        octets
     }
 }
 

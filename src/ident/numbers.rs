@@ -1,7 +1,10 @@
 //! Numbers: of messages, keys, associations, packets and ranks.
 
+use serde::{Deserialize, Serialize};
+
 /// An association number, AN: which of a channel's four associations (802.1AE-2018 7.1.3).
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Hash)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Ord, PartialOrd, Hash, Serialize)]
+#[serde(from = "u8", into = "u8")]
 pub struct AssociationNumber(u8);
 
 impl AssociationNumber {
@@ -33,16 +36,28 @@ impl AssociationNumber {
     }
 }
 
+impl From<u8> for AssociationNumber {
+    fn from(octet: u8) -> Self {
+        Self::from_low_bits(octet)
+    }
+}
+
+impl From<AssociationNumber> for u8 {
+    fn from(an: AssociationNumber) -> Self {
+        an.value()
+    }
+}
+
 /// A member's message number, MN (802.1X-2020 9.4.2): 1 in its first MKPDU, never used twice.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Hash)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Ord, PartialOrd, Hash, Serialize)]
 pub struct MessageNumber(pub u32);
 
 /// A key number, KN: 1 for a key server's first SAK under one MI (802.1X-2020 9.8).
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Hash)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Ord, PartialOrd, Hash, Serialize)]
 pub struct KeyNumber(pub u32);
 
 /// A packet number, PN, in full: 32 bits used, or 64 where the cipher suite is XPN.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Hash)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Ord, PartialOrd, Hash, Serialize)]
 pub struct PacketNumber(pub u64);
 
 impl PacketNumber {
@@ -54,11 +69,11 @@ impl PacketNumber {
 }
 
 /// A short secure channel identifier, SSCI: 1 is the numerically greatest SCI (802.1AE-2018 10.7.13).
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Hash)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Ord, PartialOrd, Hash, Serialize)]
 pub struct Ssci(pub u32);
 
 /// A key server priority: the lowest wins, 255 is for a system that is not to serve.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Hash)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Ord, PartialOrd, Hash, Serialize)]
 pub struct KeyServerPriority(pub u8);
 
 impl KeyServerPriority {

@@ -2,8 +2,10 @@
 
 use std::{fmt, str::FromStr};
 
+use serde::{Deserialize, Serialize};
+
 /// A MACsec cipher suite (802.1AE-2018 Table 14-1).
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Hash)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Ord, PartialOrd, Hash, Serialize)]
 pub enum CipherSuite {
     /// GCM-AES-128, the Default Cipher Suite.
     GcmAes128,
@@ -96,7 +98,7 @@ impl FromStr for CipherSuite {
 }
 
 /// How much of the user data is encrypted (802.1AE-2018 10.7.24; MKA's codes 0 to 3).
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Hash)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Ord, PartialOrd, Hash, Serialize)]
 pub enum ConfidentialityOffset {
     /// Nothing: integrity only.
     IntegrityOnly,

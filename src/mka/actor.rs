@@ -3,12 +3,14 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::crypto::{Entropy, NoEntropy};
 use crate::ident::{MemberId, MessageNumber};
 use crate::time::Time;
 
 /// A member identifier and the message numbers spent under it (802.1X-2020 9.4.2).
-#[derive(Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct Actor {
     mi: MemberId,
     last: u32,
@@ -40,6 +42,11 @@ impl Actor {
         Ok(Self { mi: MemberId::from_octets(octets), last: 0, life, sent: VecDeque::new() })
     }
 
+    /// The same, where numbers are recent for so long.
+    pub(super) fn with_life(self, life: Duration) -> Self {
+        Self { life, ..self }
+    }
+
     pub(super) fn mi(&self) -> MemberId {
         self.mi
     }
@@ -47,6 +54,11 @@ impl Actor {
     /// The number of the message sent last; 0 before the first.
     pub(super) fn last(&self) -> MessageNumber {
         MessageNumber(self.last)
+    }
+
+    /// When the last message was sent, within the last MKA Life Time.
+    pub(super) fn last_sent(&self) -> Option<Time> {
+        self.sent.back().map(|&(_, at)| at)
     }
 
     /// Tells whether this identity is used up.

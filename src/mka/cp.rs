@@ -8,12 +8,14 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::timers::{LIFE, RETIRE};
 use crate::ident::{AssociationNumber, CipherSuite, ConfidentialityOffset, KeyId};
 use crate::time::Time;
 
 /// The states of Figure 12-2.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Ord, PartialOrd, Serialize)]
 pub enum CpState {
     /// The port is not enabled.
     Init,
@@ -50,7 +52,7 @@ pub(super) enum Connect {
 }
 
 /// An SAK and the association it takes.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub(super) struct Slot {
     pub(super) ki: KeyId,
     pub(super) an: AssociationNumber,
@@ -96,7 +98,7 @@ pub(super) enum Action {
 }
 
 /// The machine of one port.
-#[derive(Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct Cp {
     state: CpState,
     latest: Option<Slot>,
@@ -248,6 +250,11 @@ impl Cp {
         self.missed().is_some() && !self.has_next()
     }
 
+    /// Whether the data plane was told to have this key.
+    pub(super) fn is_installed(&self, ki: KeyId) -> bool {
+        [self.latest, self.old].into_iter().flatten().any(|slot| slot.ki == ki)
+    }
+
     /// The SAK that came last of those that it has or will have.
     pub(super) fn newest(&self) -> Option<Slot> {
         self.new_sak.or(self.latest).or(self.old)
@@ -278,6 +285,45 @@ impl Cp {
             | CpState::Abandon
             | CpState::Retire => None,
         }
+    }
+
+    /// Goes on after a restart, with the SAs that the data plane has kept: it transmits with
+    /// `transmitting`. What was commanded last may have been carried out or not. `None` where the
+    /// machine cannot have come to this.
+    pub(super) fn resume(
+        &mut self,
+        transmitting: KeyId,
+        is_kept: impl Fn(KeyId) -> bool,
+    ) -> Option<Vec<Action>> {
+        let is = |slot: Option<Slot>| slot.is_some_and(|slot| slot.ki == transmitting);
+        let latest = self.latest.filter(|slot| is_kept(slot.ki));
+        let mut again = Vec::new();
+        let fits = match self.state {
+            CpState::Receive => {
+                // Where it is not there, it may have been; it is not asked for a second time.
+                self.sas_created = Some(latest.is_some());
+                is(self.old)
+            }
+            CpState::Receiving | CpState::Ready | CpState::Abandon | CpState::Retire => {
+                is(self.old)
+            }
+            CpState::Transmit if is(self.latest) => {
+                self.tx_enabled = Some(true);
+                true
+            }
+            CpState::Transmit => {
+                self.tx_enabled = latest.is_none().then_some(false);
+                again.extend(latest.map(|slot| Action::EnableTx(slot.ki)));
+                is(self.old)
+            }
+            CpState::Transmitting => is(self.latest),
+            CpState::Init
+            | CpState::Change
+            | CpState::Allowed
+            | CpState::Authenticated
+            | CpState::Secured => false,
+        };
+        fits.then_some(again)
     }
 
     /// Moves until nothing more moves.

@@ -1,9 +1,11 @@
 //! Who is key server (802.1X-2020 9.5).
 
+use serde::{Deserialize, Serialize};
+
 use crate::ident::{KeyServerPriority, MemberId, Sci};
 
 /// One who could be key server.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub(super) struct Candidate {
     /// `None` for ourselves.
     pub(super) mi: Option<MemberId>,

@@ -34,6 +34,9 @@ pub enum Input<'a> {
 pub enum Output {
     /// Send this frame, complete from Ethernet header to ICV, on the Uncontrolled Port.
     Transmit(Vec<u8>),
+    /// Keep this instead of what was to be kept before; `None`: keep nothing. Comes before whatever
+    /// it lets a later KaY know that it was done, see [`Memory`](super::Memory).
+    Remember(Option<Vec<u8>>),
     /// Have the data plane do this and answer under this id.
     Secy {
         /// The id that the answer must bear.

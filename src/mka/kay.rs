@@ -4,10 +4,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::commands::Commands;
 use super::cp::{Cp, CpState};
 use super::discard::Discards;
 use super::io::{Input, Output};
+use super::memory::Remembered;
 use super::participant::Participant;
 use super::policy::Policy;
 use super::progress::Progress;
@@ -63,10 +66,11 @@ pub struct Kay {
     pub(super) accepted: u64,
     pub(super) discards: Discards,
     pub(super) evidence: Evidence,
+    pub(super) remembered: Remembered,
 }
 
 /// What a key server has decided for its CA (802.1X-2020 9.5.1).
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub(super) struct Decided {
     pub(super) by: Sci,
     pub(super) secure: bool,
@@ -95,7 +99,17 @@ impl Kay {
         keys: &KeyRing,
         entropy: Box<dyn Entropy + Send>,
     ) -> Result<Self, NoEntropy> {
-        let mut kay = Self {
+        let mut kay = Self::without_keys(now, policy, entropy);
+        kay.set_keys(now, keys)?;
+        Ok(kay)
+    }
+
+    pub(super) fn without_keys(
+        now: Time,
+        policy: Policy,
+        entropy: Box<dyn Entropy + Send>,
+    ) -> Self {
+        Self {
             policy,
             entropy,
             participants: Vec::new(),
@@ -127,9 +141,8 @@ impl Kay {
             accepted: 0,
             discards: Discards::default(),
             evidence: Evidence::default(),
-        };
-        kay.set_keys(now, keys)?;
-        Ok(kay)
+            remembered: Remembered::default(),
+        }
     }
 
     /// Takes one input; afterwards the outputs are to be polled.
@@ -264,6 +277,12 @@ impl Kay {
             discards: self.discards.clone(),
             evidence: self.evidence.clone(),
         }
+    }
+
+    /// How the port is to behave.
+    #[must_use]
+    pub fn policy(&self) -> &Policy {
+        &self.policy
     }
 
     /// How the port stands.

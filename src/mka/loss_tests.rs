@@ -357,7 +357,7 @@ fn an_sak_that_is_lost_as_it_takes_over_leaves_the_port_mute_and_says_so() {
     let enabling =
         std::iter::from_fn(|| pair.a.kay.poll_output()).find_map(|output| match output {
             Output::Secy { id, command: SecyCommand::EnableTx(ki) } => Some((id, ki)),
-            Output::Secy { .. } | Output::Transmit(_) => None,
+            Output::Secy { .. } | Output::Transmit(_) | Output::Remember(_) => None,
         });
     let (id, ki) = enabling.expect("an order to transmit");
     assert_eq!(ki, next);

@@ -29,6 +29,9 @@ mod loss;
 #[cfg(test)]
 mod loss_tests;
 mod manners;
+mod memory;
+#[cfg(test)]
+mod memory_tests;
 mod pace;
 mod participant;
 mod peers;
@@ -57,6 +60,7 @@ pub use discard::{Discard, Discards};
 pub use io::{Input, Output};
 pub use kay::{Kay, RekeyRefused};
 pub use manners::{IcvIndicator, Manners, MkaVersion, SsciOrder};
+pub use memory::{Forgotten, Memory};
 pub use policy::{Access, Policy};
 pub use status::{
     Distributing, Evidence, KeyServer, ParticipantStatus, PeerStatus, PortState, SakStatus,

@@ -13,7 +13,7 @@ use super::manners::{Manners, MkaVersion};
 use super::pace::Pace;
 use super::peers::{LISTED_MAX, Peer, Peers};
 use super::policy::Policy;
-use crate::crypto::{Entropy, Ick, Kek, NoEntropy};
+use crate::crypto::{Entropy, Ick, Kek, NoEntropy, Seal};
 use crate::ident::{Ckn, KeyNumber, MacAddress, MemberId};
 use crate::keyring::Key;
 use crate::time::Time;
@@ -29,6 +29,8 @@ pub(super) struct Participant {
     pub(super) key: Arc<Key>,
     pub(super) ick: Ick,
     pub(super) kek: Kek,
+    /// For what is kept over a restart.
+    pub(super) seal: Seal,
     pub(super) actor: Actor,
     pub(super) peers: Peers,
     pub(super) pace: Pace,
@@ -60,11 +62,17 @@ impl Participant {
         life: Duration,
         entropy: &mut dyn Entropy,
     ) -> Result<Self, NoEntropy> {
-        Ok(Self {
+        Ok(Self::of(now, key, life, Actor::new(life, entropy)?))
+    }
+
+    /// Goes by this identity, and knows nobody.
+    pub(super) fn of(now: Time, key: Arc<Key>, life: Duration, actor: Actor) -> Self {
+        Self {
             ick: key.cak.ick(&key.ckn),
             kek: key.cak.kek(&key.ckn),
+            seal: key.cak.seal(&key.ckn),
             key,
-            actor: Actor::new(life, entropy)?,
+            actor,
             peers: Peers::new(life),
             pace: Pace::new(now),
             elected: None,
@@ -72,7 +80,7 @@ impl Participant {
             keys_since: None,
             last_kn: 0,
             life,
-        })
+        }
     }
 
     pub(super) fn ckn(&self) -> &Ckn {

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::discard::Discard;
 use crate::ident::{KeyId, KeyServerPriority, MemberId, MessageNumber, Sci};
 use crate::time::Time;
@@ -18,7 +20,7 @@ pub(super) const LIVE_MAX: usize = 64;
 pub(super) const POTENTIAL_MAX: usize = 32;
 
 /// A member that we have heard.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct Peer {
     pub(super) sci: Sci,
     pub(super) mn: MessageNumber,
@@ -89,7 +91,7 @@ pub(super) struct Change {
 }
 
 /// All members of a CA besides us.
-#[derive(Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct Peers {
     /// How long a silent member stays: MKA Life Time.
     life: Duration,
@@ -109,6 +111,11 @@ impl Peers {
     pub(super) fn new(life: Duration) -> Self {
         let (heard, told, former) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         Self { life, held: None, heard, told, former }
+    }
+
+    /// The same, where silent members stay for so long.
+    pub(super) fn with_life(self, life: Duration) -> Self {
+        Self { life, ..self }
     }
 
     pub(super) fn get(&self, mi: MemberId) -> Option<&Peer> {

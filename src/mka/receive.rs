@@ -11,6 +11,7 @@ use super::discard::Discard;
 use super::kay::{Decided, Kay};
 use super::manners::SsciOrder;
 use super::policy::Access;
+use super::sak::Wrapped;
 use super::ssci::{self, Sscis};
 use super::status::Sighting;
 use crate::crypto::{Salt, Verified};
@@ -199,13 +200,14 @@ impl Kay {
             self.evidence.unwrap_failed = Some(now);
             return Err(Discard::SakUnwrap);
         };
+        let wrapped = Wrapped { ckn: participant.ckn().clone(), octets: offered.wrapped.to_vec() };
         let sscis = if suite.is_xpn() { self.sscis(index, mkpdu)? } else { Sscis::new() };
         let salt = suite.is_xpn().then(|| Salt::new(ki));
         let key = Arc::new(SecyKey { ki, suite, offset: offered.offset, sak, salt });
         self.decided = Some(Decided { by: basic.sci, secure: true });
         (self.evidence.suite_refused, self.evidence.offset_refused) = (None, None);
         (self.evidence.unwrap_failed, self.evidence.plain_text_refused) = (None, None);
-        self.adopt(now, index, key, offered.an, sscis);
+        self.adopt(now, index, key, wrapped, offered.an, sscis);
         Ok(())
     }
 

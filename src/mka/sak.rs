@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::cp::Slot;
 use super::peers::Peers;
 use super::ssci::Sscis;
@@ -17,17 +19,27 @@ pub(super) struct KnownSak {
     pub(super) an: AssociationNumber,
     pub(super) since: Time,
     pub(super) own_ssci: Option<Ssci>,
-    sscis: Sscis,
+    pub(super) sscis: Sscis,
     /// The same by SCI, as a member has another MI in another CA.
-    by_sci: BTreeMap<Sci, Ssci>,
+    pub(super) by_sci: BTreeMap<Sci, Ssci>,
     /// Whose SAs the SecY has had, and whether it has them now; `None` before it has any.
     pub(super) receivers: Option<BTreeMap<Sci, bool>>,
+    /// As it goes over the wire.
+    pub(super) wrapped: Wrapped,
+}
+
+/// An SAK under the KEK of a CA: no secret to whoever has heard the CA's MKPDUs.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(super) struct Wrapped {
+    pub(super) ckn: Ckn,
+    pub(super) octets: Vec<u8>,
 }
 
 impl KnownSak {
     pub(super) fn new(
         now: Time,
         key: Arc<SecyKey>,
+        wrapped: Wrapped,
         an: AssociationNumber,
         own: MemberId,
         sscis: Sscis,
@@ -36,7 +48,7 @@ impl KnownSak {
         let own_ssci = key.suite.is_xpn().then(|| sscis.get(&own).copied()).flatten();
         let sci = |mi| peers.get(mi).map(|peer| peer.sci);
         let by_sci = sscis.iter().filter_map(|(&mi, &ssci)| Some((sci(mi)?, ssci))).collect();
-        Self { key, an, since: now, own_ssci, sscis, by_sci, receivers: None }
+        Self { key, an, since: now, own_ssci, sscis, by_sci, receivers: None, wrapped }
     }
 
     pub(super) fn slot(&self) -> Slot {
@@ -97,6 +109,10 @@ impl Saks {
         self.known.get_mut(&ki)
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = &KnownSak> {
+        self.known.values()
+    }
+
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut KnownSak> {
         self.known.values_mut()
     }
@@ -111,6 +127,24 @@ impl Saks {
         self.last_an
     }
 
+    /// Which there have been.
+    pub(super) fn used(&self) -> &UsedKeys {
+        &self.used
+    }
+
+    /// Knows what was known before a restart.
+    pub(super) fn recall(
+        known: Vec<KnownSak>,
+        newest: Option<KeyId>,
+        last_an: Option<AssociationNumber>,
+        used: &[KeyId],
+    ) -> Self {
+        let mut of = Self { newest, last_an, ..Self::default() };
+        of.known = known.into_iter().map(|sak| (sak.key.ki, sak)).collect();
+        used.iter().for_each(|&ki| of.used.spend(ki));
+        of
+    }
+
     /// Forgets all but these and the newest.
     pub(super) fn retain(&mut self, used: &[KeyId]) {
         let newest = self.newest;
@@ -119,14 +153,13 @@ impl Saks {
 }
 
 /// What we, as key server, hand out.
-#[derive(Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct Distribution {
     pub(super) ki: KeyId,
     /// In which CA.
     pub(super) ckn: Ckn,
     /// To whom.
     pub(super) members: BTreeSet<MemberId>,
-    pub(super) wrapped: Vec<u8>,
     pub(super) since: Time,
     /// Whether all of them receive with it.
     pub(super) complete: bool,

@@ -13,7 +13,7 @@ use super::kay::{Decided, Kay, RETRY};
 use super::manners::Manners;
 use super::participant::Participant;
 use super::policy::Access;
-use super::sak::{Distribution, KnownSak, pick_an};
+use super::sak::{Distribution, KnownSak, Wrapped, pick_an};
 use super::ssci::Sscis;
 use super::timers::LIFE;
 use crate::crypto::Salt;
@@ -147,7 +147,7 @@ impl Kay {
         let members = live_members(participant);
         let named: Vec<_> = [own].into_iter().chain(members.iter().copied()).collect();
         let sak = participant.key.cak.derive_sak(&nonce, &named, ki.number, suite);
-        let wrapped = participant.kek.wrap(&sak).into_octets();
+        let octets = participant.kek.wrap(&sak).into_octets();
         let ckn = participant.ckn().clone();
         participant.pace.news();
         let salt = suite.is_xpn().then(|| Salt::new(ki));
@@ -155,11 +155,11 @@ impl Kay {
         let an = self.free_an(index);
         let key = Arc::new(SecyKey { ki, suite, offset, sak, salt });
         self.distribution =
-            Some(Distribution { ki, ckn, members, wrapped, since: now, complete: false });
+            Some(Distribution { ki, ckn: ckn.clone(), members, since: now, complete: false });
         self.decided = Some(Decided { by: self.policy.sci, secure: true });
         self.last_fresh = Some(now);
         self.rekey_wanted = false;
-        self.adopt(now, index, key, an, sscis);
+        self.adopt(now, index, key, Wrapped { ckn, octets }, an, sscis);
     }
 
     /// Makes an SAK, ours or the server's, the newest one and has the CP machine take it up.
@@ -168,12 +168,13 @@ impl Kay {
         now: Time,
         index: usize,
         key: Arc<SecyKey>,
+        wrapped: Wrapped,
         an: AssociationNumber,
         sscis: Sscis,
     ) {
         let Some(participant) = self.participants.get(index) else { return };
         let own = participant.actor.mi();
-        let sak = KnownSak::new(now, key, an, own, sscis, &participant.peers);
+        let sak = KnownSak::new(now, key, wrapped, an, own, sscis, &participant.peers);
         self.cp.new_sak(sak.slot());
         self.saks.take_up(sak);
     }

@@ -39,6 +39,7 @@ impl Kay {
         self.open_port(now);
         self.note_state(now);
         self.speak(now);
+        self.remember();
     }
 
     fn settle_keys(&mut self, now: Time) {
@@ -185,7 +186,7 @@ impl Kay {
         !actions.is_empty() || before != self.cp.state()
     }
 
-    fn carry_out(&mut self, action: Action) {
+    pub(super) fn carry_out(&mut self, action: Action) {
         match action {
             Action::Protect => {
                 self.command(SecyCommand::Configure(self.policy.secured()));

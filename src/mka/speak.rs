@@ -123,7 +123,7 @@ impl Kay {
             offset: sak.key.offset,
             kn: distribution.ki.number,
             suite: Ok(sak.key.suite),
-            wrapped: distribution.wrapped.clone(),
+            wrapped: sak.wrapped.octets.clone(),
         };
         (Some(distributed), sak.ssci_order(participant.actor.mi()))
     }

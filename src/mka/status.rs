@@ -1,5 +1,7 @@
 //! What a KaY shows of itself: names, numbers and times, and never a key.
 
+use serde::{Deserialize, Serialize};
+
 use super::cp::CpState;
 use super::discard::Discards;
 use crate::ident::{
@@ -10,7 +12,7 @@ use crate::time::Time;
 use crate::wire::MacsecCapability;
 
 /// How a port, or one participant of it, stands (802.1X-2020 12.3).
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Ord, PartialOrd, Serialize)]
 pub enum PortState {
     /// No carrier.
     Down,

@@ -7,6 +7,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::kay::Kay;
 use super::peers::Peer;
 use crate::ident::Sci;
@@ -16,7 +18,7 @@ use crate::time::Time;
 const SUSPENSION_MAX: Duration = Duration::from_secs(120);
 
 /// A suspension that goes on.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 pub(super) struct Suspension {
     began: Time,
     pub(super) until: Time,

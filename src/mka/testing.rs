@@ -87,6 +87,10 @@ pub(crate) struct Station {
     pub(crate) kay: Kay,
     pub(crate) commands: Vec<SecyCommand>,
     pub(crate) sent: Vec<Vec<u8>>,
+    /// What it has last asked to be kept.
+    pub(crate) memory: Option<Vec<u8>>,
+    /// How much more it does before it stands still for good; `None` for ever.
+    pub(crate) effects_left: Option<usize>,
     /// Answers every command with a refusal.
     pub(crate) refuse: bool,
     /// Takes the randomness away.
@@ -98,15 +102,32 @@ impl Station {
         let seed = Seeded::new(u64::from_be_bytes(policy.sci.octets()));
         let dry = Arc::clone(&seed.dry);
         let kay = Kay::new(Time::ZERO, policy, keys, Box::new(seed)).unwrap();
-        Self { kay, commands: Vec::new(), sent: Vec::new(), refuse: false, dry }
+        Self {
+            kay,
+            commands: Vec::new(),
+            sent: Vec::new(),
+            memory: None,
+            effects_left: None,
+            refuse: false,
+            dry,
+        }
     }
 
     /// Handles one input and carries out what follows; MKPDUs gather in `sent`.
     pub(crate) fn handle(&mut self, now: Time, input: Input<'_>) {
+        if self.effects_left == Some(0) {
+            return;
+        }
         self.kay.handle(now, input);
         while let Some(output) = self.kay.poll_output() {
+            match &mut self.effects_left {
+                Some(0) => return,
+                Some(left) => *left -= 1,
+                None => {}
+            }
             match output {
                 Output::Transmit(frame) => self.sent.push(frame),
+                Output::Remember(memory) => self.memory = memory,
                 Output::Secy { id, command } => {
                     self.commands.push(command);
                     let refused = Err(SecyError::Invalid("refused by the test"));
@@ -115,6 +136,11 @@ impl Station {
                 }
             }
         }
+    }
+
+    /// When it is to be woken.
+    fn wake(&self) -> Option<Time> {
+        self.kay.poll_timeout().filter(|_| self.effects_left != Some(0))
     }
 
     pub(crate) fn state(&self) -> PortState {
@@ -192,7 +218,7 @@ impl Pair {
         let end = self.now.after(span);
         loop {
             self.deliver();
-            let wakes = [self.a.kay.poll_timeout(), self.b.kay.poll_timeout()];
+            let wakes = [self.a.wake(), self.b.wake()];
             let Some(next) = wakes.into_iter().flatten().min().filter(|&next| next <= end) else {
                 break;
             };

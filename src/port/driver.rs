@@ -8,8 +8,8 @@ use std::time::Duration;
 use crate::crypto::{Entropy, NoEntropy};
 use crate::ident::KeyId;
 use crate::keyring::KeyRing;
-use crate::mka::{Input, Kay, Output, Policy, PortState, RekeyRefused, Status};
-use crate::secy::{CommandId, SecyCommand, SecyError, TxProgress};
+use crate::mka::{Forgotten, Input, Kay, Memory, Output, Policy, PortState, RekeyRefused, Status};
+use crate::secy::{CommandId, InstalledSak, SecyCommand, SecyError, TxProgress};
 use crate::time::Time;
 
 /// How often the data plane is asked how many packet numbers are spent. At 100 Gb/s of the
@@ -59,6 +59,8 @@ pub enum PortInput<'a> {
 pub enum PortOutput {
     /// Send this frame on the Uncontrolled Port.
     Transmit(Vec<u8>),
+    /// Keep this, see [`Output::Remember`].
+    Remember(Option<Vec<u8>>),
     /// Have the data plane do this and answer under this id.
     Secy {
         /// The id that the answer must bear.
@@ -91,9 +93,36 @@ impl Driver {
         keys: &KeyRing,
         entropy: Box<dyn Entropy + Send>,
     ) -> Result<Self, NoEntropy> {
-        let poll_every = if policy.delay_protect { POLL_BOUNDED } else { POLL };
-        let kay = Kay::new(now, policy, keys, entropy)?;
-        Ok(Self { kay, poll_every, link: Link::Missing, poll_at: None, poll_due: false })
+        Kay::new(now, policy, keys, entropy).map(Self::with)
+    }
+
+    /// Goes on where an earlier driver was, with the interface up, and with what the data plane has
+    /// kept of [`Memory::saks`].
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot. Whatever was kept has to go then.
+    pub fn resume(
+        now: Time,
+        policy: Policy,
+        keys: &KeyRing,
+        entropy: Box<dyn Entropy + Send>,
+        memory: Memory,
+        kept: &[InstalledSak],
+    ) -> Result<Self, Forgotten> {
+        let kay = Kay::resume(now, policy, keys, entropy, memory, kept)?;
+        Ok(Self { link: Link::Up, ..Self::with(kay) })
+    }
+
+    fn with(kay: Kay) -> Self {
+        let poll_every = if kay.policy().delay_protect { POLL_BOUNDED } else { POLL };
+        Self { kay, poll_every, link: Link::Missing, poll_at: None, poll_due: false }
+    }
+
+    /// Has what is to survive a restart given out ([`PortOutput::Remember`]), now and whenever it
+    /// changes.
+    pub fn keep_record(&mut self) {
+        self.kay.keep_record();
     }
 
     /// Takes one input.
@@ -121,6 +150,7 @@ impl Driver {
     pub fn poll_output(&mut self) -> Option<PortOutput> {
         let output = match self.kay.poll_output() {
             Some(Output::Transmit(frame)) => PortOutput::Transmit(frame),
+            Some(Output::Remember(memory)) => PortOutput::Remember(memory),
             Some(Output::Secy { id, command }) => PortOutput::Secy { id, command },
             None if std::mem::take(&mut self.poll_due) => PortOutput::PollSecy,
             None => return None,

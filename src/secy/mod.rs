@@ -7,6 +7,7 @@ mod command;
 mod counters;
 #[cfg(test)]
 mod fixture;
+mod installed;
 mod model;
 mod protect;
 mod replay;
@@ -21,7 +22,8 @@ pub use command::{
     Validate,
 };
 pub use counters::Counters;
-pub use model::{CHANNELS_MAX, InstalledSak, SecyModel, TransmitState};
+pub use installed::{InstalledSak, TransmitState};
+pub use model::{CHANNELS_MAX, SecyModel};
 pub use protect::{TagStyle, TxDiscard, protect, transmit};
 pub use replay::{Arrival, ReplayWindow, XPN_WINDOW_MAX};
 pub use sa::{PnRun, PreparedKey, RxSa, TxPn, TxSa};

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::ident::{AssociationNumber, KeyId, PacketNumber, Sci, Ssci};
+use crate::ident::{KeyId, PacketNumber, Sci, Ssci};
 use crate::secy::{
-    InstallSak, RxMember, SecyCommand, SecyError, SecyKey, SecySettings, UsedKeys, Validate,
-    XPN_WINDOW_MAX,
+    InstallSak, InstalledSak, RxMember, SecyCommand, SecyError, SecyKey, SecySettings,
+    TransmitState, UsedKeys, Validate, XPN_WINDOW_MAX,
 };
 
 /// The most receive channels. MKA admits fewer members; this bounds a mistake.
@@ -33,32 +33,6 @@ pub struct SecyModel {
     /// By association number.
     installed: [Option<InstalledSak>; 4],
     used: UsedKeys,
-}
-
-/// An SAK with its SAs.
-#[derive(Clone, Debug)]
-pub struct InstalledSak {
-    /// The key.
-    pub key: Arc<SecyKey>,
-    /// Its association number.
-    pub an: AssociationNumber,
-    /// Our own SSCI; `None` where the suite is not XPN.
-    pub ssci: Option<Ssci>,
-    /// Whom it receives, by SCI.
-    pub receivers: BTreeMap<Sci, RxMember>,
-    /// What its transmit SA does.
-    pub transmit: TransmitState,
-}
-
-/// The life of a transmit SA. It only goes forward.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum TransmitState {
-    /// Not enabled yet.
-    Waiting,
-    /// Every frame goes out with it.
-    Transmitting,
-    /// Another has taken over for good.
-    Superseded,
 }
 
 impl SecyModel {

@@ -27,6 +27,16 @@ impl UsedKeys {
         self.highest.get(&ki.server).is_none_or(|&used| ki.number > used)
     }
 
+    /// The key used last of each key server, of those met last, this many at most.
+    #[must_use]
+    pub fn latest(&self, most: usize) -> Vec<KeyId> {
+        let met = self.servers.iter().skip(self.servers.len().saturating_sub(most));
+        let key = |server: &MemberId| {
+            self.highest.get(server).map(|&number| KeyId { server: *server, number })
+        };
+        met.filter_map(key).collect()
+    }
+
     /// Writes the key down as used.
     pub fn spend(&mut self, ki: KeyId) {
         let highest = self.highest.entry(ki.server).or_insert_with(|| {

@@ -1,5 +1,7 @@
 //! The Basic Parameter Set, with which every MKPDU begins (802.1X-2020 11.11.3).
 
+use serde::{Deserialize, Serialize};
+
 use super::sets::{RawSet, SetWriter};
 use super::{MkpduError, MkpduTooLong};
 use crate::ident::{Ckn, KeyServerPriority, MemberId, MessageNumber, Sci};
@@ -28,7 +30,7 @@ pub struct Basic {
 }
 
 /// How much of MACsec a system has (802.1X-2020 Table 11-6). Each has what those before it have.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Ord, PartialOrd, Serialize)]
 pub enum MacsecCapability {
     /// None.
     NotImplemented,

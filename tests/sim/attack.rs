@@ -147,6 +147,7 @@ impl World {
         while let Some(output) = self.members[to].driver.as_mut().and_then(Driver::poll_output) {
             match output {
                 PortOutput::Transmit(octets) => self.transmit(to, octets)?,
+                PortOutput::Remember(_) => {}
                 PortOutput::Secy { .. } | PortOutput::PollSecy => {
                     let detail = format!("station {to} answers with {output:?}");
                     return Err(Violation { oracle: "I6 outsiders", detail });

@@ -260,6 +260,7 @@ impl World {
             ensure(count < OUTPUTS_MAX, "storm", || format!("{station} never stops: {output:?}"))?;
             match output {
                 PortOutput::Transmit(octets) => self.transmit(station, octets)?,
+                PortOutput::Remember(_) => {}
                 PortOutput::Secy { id, command } => self.command(station, id, command)?,
                 PortOutput::PollSecy => {
                     let after = self.rng.span(SECY_MIN, SECY_MAX);

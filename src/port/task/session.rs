@@ -240,6 +240,7 @@ impl Session {
             };
             match output {
                 PortOutput::Transmit(frame) => self.transmit(&frame),
+                PortOutput::Remember(_) => {}
                 PortOutput::Secy { id, command } => self.plane.ask(Job::Command { id, command }),
                 PortOutput::PollSecy => {
                     if let Some(progress) = self.plane.snapshot().tx {

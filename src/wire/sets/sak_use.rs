@@ -1,5 +1,7 @@
 //! MACsec SAK Use: which SAKs the sender has and what it does with them (802.1X-2020 Figure 11-10).
 
+use serde::{Deserialize, Serialize};
+
 use super::{RawSet, SetFault, SetWriter, kind};
 use crate::ident::{AssociationNumber, KeyId, KeyNumber, MemberId};
 use crate::wire::MkpduTooLong;
@@ -14,7 +16,7 @@ pub enum SakUseSet {
 }
 
 /// What a sender with MACsec says about its keys.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct SakUse {
     /// The SAK it accepted last.
     pub latest: Option<SakUseKey>,
@@ -30,7 +32,7 @@ pub struct SakUse {
 }
 
 /// One SAK in use.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct SakUseKey {
     /// Which SAK.
     pub ki: KeyId,
