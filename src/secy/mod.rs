@@ -11,6 +11,8 @@ mod installed;
 mod model;
 mod protect;
 mod replay;
+#[cfg(test)]
+mod resume_tests;
 mod sa;
 mod table;
 mod used;

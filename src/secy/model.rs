@@ -56,6 +56,48 @@ impl SecyModel {
         }
     }
 
+    /// Goes on with what is there already: these SAKs, installed before by a process that has ended.
+    /// Each counts as used.
+    ///
+    /// # Errors
+    ///
+    /// The rule that one of them breaks by itself or beside the others: [`SecyError::KeyUsedBefore`]
+    /// where a key is there twice, [`SecyError::AssociationBusy`] where two have one association
+    /// number, [`SecyError::Invalid`] for the rest, that frames go out with one SAK at most among
+    /// it.
+    pub fn resumed(
+        own: Sci,
+        settings: SecySettings,
+        controlled_port: bool,
+        saks: impl IntoIterator<Item = InstalledSak>,
+    ) -> Result<Self, SecyError> {
+        let mut model = Self { settings, controlled_port, ..Self::new(own) };
+        for sak in saks {
+            model.take_up(sak)?;
+        }
+        Ok(model)
+    }
+
+    fn take_up(&mut self, sak: InstalledSak) -> Result<(), SecyError> {
+        let InstalledSak { key, an, ssci, receivers, transmit } = sak;
+        if self.sak(key.ki).is_some() {
+            return Err(SecyError::KeyUsedBefore(key.ki));
+        }
+        if transmit == TransmitState::Transmitting && self.transmitting().is_some() {
+            return Err(SecyError::Invalid("frames go out with one SAK, not with two"));
+        }
+        let receive = receivers.into_values().collect();
+        let ki = key.ki;
+        self.put(&InstallSak { key, an, ssci, receive })?;
+        self.sak_mut(ki)?.transmit = transmit;
+        Ok(())
+    }
+
+    /// Writes a key down as used, so that it is never installed.
+    pub fn spend(&mut self, ki: KeyId) {
+        self.used.spend(ki);
+    }
+
     /// Changes the wanted state as told.
     ///
     /// # Errors
@@ -99,12 +141,16 @@ impl SecyModel {
     }
 
     fn install(&mut self, install: &InstallSak) -> Result<(), SecyError> {
+        if !self.used.is_fresh(install.key.ki) {
+            return Err(SecyError::KeyUsedBefore(install.key.ki));
+        }
+        self.put(install)
+    }
+
+    fn put(&mut self, install: &InstallSak) -> Result<(), SecyError> {
         let InstallSak { key, an, ssci, receive } = install;
         key.check()?;
         check_window(key.suite.is_xpn(), self.settings.replay_window)?;
-        if !self.used.is_fresh(key.ki) {
-            return Err(SecyError::KeyUsedBefore(key.ki));
-        }
         let Some(slot) = self.installed.get_mut(an.index()) else {
             return Err(SecyError::Invalid("no such association number"));
         };
