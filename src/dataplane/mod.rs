@@ -148,7 +148,7 @@ impl Dataplane {
     /// Ends it. The kernel's secure interface stays, without a key, unless it is to be deleted.
     pub fn close(self, delete: bool) {
         match self {
-            Self::Kernel(mut plane) => plane.close(delete),
+            Self::Kernel(mut plane) => plane.close(if delete { End::Delete } else { End::Clear }),
             Self::Userspace(plane) => drop(plane),
         }
     }
@@ -197,6 +197,7 @@ impl DataplaneSettings {
             suites: self.suites.clone(),
             settings: self.settings,
             offload: self.offload,
+            expected: Vec::new(),
         })?;
         Ok(Dataplane::Kernel(Box::new(plane)))
     }

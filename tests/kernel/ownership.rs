@@ -1,5 +1,6 @@
 //! Interfaces change under a port: whose they are, and what the port makes of it on the real kernel.
 
+use macsecd::dataplane::End;
 use macsecd::dataplane::kernel::KernelSettings;
 use macsecd::ident::CipherSuite::{GcmAes128, GcmAesXpn256};
 use macsecd::ident::{MacAddress, Sci};
@@ -212,7 +213,7 @@ fn several_ports_share_a_parent_each_with_its_sci() {
     let same = KernelSettings { name: "macsec2".to_owned(), ..wire.settings(GcmAesXpn256) };
     let words = wire.start(same).err().unwrap().to_string();
     assert!(words.contains(&format!("has the SCI {OWN}: {SECURE}")), "{words}");
-    second.plane.close(true);
+    second.plane.close(End::Delete);
     assert!(!wire.namespace.has("macsec1"));
     assert_goes_on(&wire, &mut port, SECURE);
 }
@@ -244,7 +245,7 @@ fn what_a_killed_process_left_is_taken_up_without_its_keys() {
     port.rekey(7);
     port.apply(&SecyCommand::SetControlledPort(true));
     assert_eq!(wire.send(SECURE, 2), [1, 2]);
-    port.plane.close(false);
+    port.plane.close(End::Clear);
     assert_eq!(wire.send(SECURE, 2), NONE);
     assert!(wire.namespace.has(SECURE));
 }

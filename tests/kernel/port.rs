@@ -122,6 +122,7 @@ impl Wire {
             suites: vec![suite],
             settings: STRICT,
             offload: Offload::Off,
+            expected: Vec::new(),
         }
     }
 

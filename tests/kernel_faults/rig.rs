@@ -68,6 +68,7 @@ pub(crate) fn settings(suite: CipherSuite) -> KernelSettings {
         suites: vec![suite],
         settings: STRICT,
         offload: Offload::Off,
+        expected: Vec::new(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! How a port begins and ends: what it takes up, what it makes, and what it refuses in words.
 
-use macsecd::dataplane::Offload;
 use macsecd::dataplane::kernel::{KernelDataplane, KernelSettings};
+use macsecd::dataplane::{End, Offload};
 use macsecd::ident::CipherSuite::{GcmAes128, GcmAes256, GcmAesXpn256};
 
 use crate::fake_kernel::numbers::{GCM_AES_256, oper};
@@ -51,7 +51,7 @@ fn what_another_process_left_on_our_interface_is_removed() {
 #[test]
 fn one_that_was_left_down_is_taken_up() {
     let kernel = machine();
-    started(&kernel).close(false);
+    started(&kernel).close(End::Clear);
     kernel.set_up(SECURE, false);
     Port::new(kernel, GcmAes128).check("taken up");
 }
@@ -167,7 +167,7 @@ fn a_port_that_ends_leaves_a_dormant_interface_without_a_key_or_none() {
     for delete in [false, true] {
         let kernel = machine();
         let mut port = Port::secured(kernel.clone(), GcmAes256);
-        port.plane.close(delete);
+        port.plane.close(if delete { End::Delete } else { End::Clear });
         drop(port);
         let Some(link) = kernel.link(SECURE) else {
             assert!(delete);
@@ -197,7 +197,7 @@ fn a_port_that_ends_leaves_no_key_whatever_befalls_one_request() {
             let mut port = Port::secured(kernel.clone(), GcmAes256);
             port.install();
             kernel.fault(after, fault);
-            port.plane.close(false);
+            port.plane.close(End::Clear);
             let secy = kernel.secy(SECURE).unwrap();
             assert_eq!(secy.tx, [const { None }; 4], "{fault:?} at {after}");
             assert_eq!(secy.rx, [], "{fault:?} at {after}");
@@ -219,7 +219,7 @@ fn an_interface_that_went_with_its_parent_is_not_made_again_at_the_end() {
     let kernel = machine();
     let mut port = Port::secured(kernel.clone(), GcmAes128);
     kernel.delete(SECURE);
-    port.plane.close(false);
+    port.plane.close(End::Clear);
     assert!(kernel.link(SECURE).is_none());
 }
 

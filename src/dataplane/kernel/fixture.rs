@@ -44,7 +44,7 @@ pub(super) fn install(number: u32, on: u8) -> SecyCommand {
 
 /// An SA of a key.
 pub(super) fn sa(number: u32, on: u8, pn: u64, active: bool) -> SeenSa {
-    SeenSa { an: an(on), ki: ki(number), pn, active, sent: 0 }
+    SeenSa { an: an(on), ki: ki(number), ssci: None, pn, active, sent: 0 }
 }
 
 /// A SecY set up as a new model wants it, with these transmit SAs and a channel without an SA.

@@ -5,7 +5,7 @@
 //! goes forward; what the kernel shows that does not fit ends it. A receive SA may be put back, at
 //! no lower packet number than it was seen with.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::seen::{Secy, SeenSa};
 use super::uapi::OFFLOAD_OFF;
@@ -40,6 +40,8 @@ pub(super) struct Entry {
     sent: u64,
     /// The same of its receive SAs, and of those that were removed.
     received: BTreeMap<Sci, u64>,
+    /// Members that a process before us may have received with it, and nobody knows how far.
+    unknown: BTreeSet<Sci>,
 }
 
 /// All SAKs that the model has.
@@ -60,9 +62,30 @@ const FOREIGN_MAX: usize = 256;
 impl Ledger {
     /// Begins the life of a key. One that it has keeps its own.
     pub(super) fn begin(&mut self, ki: KeyId, an: AssociationNumber) {
-        let received = BTreeMap::new();
-        let entry = Entry { an, life: Life::Fresh, told: false, sent: 0, received };
+        let entry = Entry {
+            an,
+            life: Life::Fresh,
+            told: false,
+            sent: 0,
+            received: BTreeMap::new(),
+            unknown: BTreeSet::new(),
+        };
         self.entries.entry(ki).or_insert(entry);
+    }
+
+    /// Goes on with the life of a key that a process before us began. `unknown` are the members that
+    /// it may have received with it and of which nothing is there any more.
+    pub(super) fn go_on(
+        &mut self,
+        ki: KeyId,
+        an: AssociationNumber,
+        life: Life,
+        unknown: BTreeSet<Sci>,
+    ) {
+        self.begin(ki, an);
+        if let Some(entry) = self.entries.get_mut(&ki) {
+            (entry.life, entry.unknown) = (life, unknown);
+        }
     }
 
     /// Forgets all keys that the model does not have. It takes none twice, so none comes back.
@@ -93,11 +116,17 @@ impl Ledger {
         entry.and_then(|entry| entry.received.get(&sci)).copied().unwrap_or(0)
     }
 
-    /// Whether one more member can be remembered.
-    pub(super) fn has_room(&self, ki: KeyId, sci: Sci) -> bool {
-        self.entries.get(&ki).is_none_or(|entry| {
-            entry.received.len() < MEMBERS_MAX || entry.received.contains_key(&sci)
-        })
+    /// Why a member must not be received with a key, if so.
+    pub(super) fn refuses(&self, ki: KeyId, sci: Sci) -> Option<&'static str> {
+        let entry = self.entries.get(&ki)?;
+        if entry.unknown.contains(&sci) {
+            // From 1 on, all that it had sent before could be sent again.
+            return Some(
+                "how far the member had come with this key before the restart is not known",
+            );
+        }
+        let has_room = entry.received.len() < MEMBERS_MAX || entry.received.contains_key(&sci);
+        if has_room { None } else { Some("too many members have left this key") }
     }
 
     /// Compares with what the kernel shows, the interface being gone with `None`.
@@ -182,14 +211,14 @@ impl Entry {
 }
 
 /// Whether the kernel's name for an SA means this key. Others write the key number in host order.
-fn names(shown: KeyId, ki: KeyId) -> bool {
+pub(super) fn names(shown: KeyId, ki: KeyId) -> bool {
     let swapped = KeyNumber(shown.number.0.swap_bytes());
     shown.server == ki.server && (shown.number == ki.number || swapped == ki.number)
 }
 
 /// Whether more frames went out than packet numbers were spent: somebody has set the number back
 /// since. The kernel counts a frame after it has spent the number, and shows the count first.
-fn set_back(sa: &SeenSa) -> bool {
+pub(super) fn set_back(sa: &SeenSa) -> bool {
     u32::try_from(sa.pn).is_ok_and(|pn| pn.saturating_sub(1) < sa.sent)
 }
 

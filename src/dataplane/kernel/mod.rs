@@ -10,6 +10,7 @@
 //! What the kernel cannot do: there is no confidentiality offset, and with the Controlled Port
 //! closed it still delivers what arrives under a good SA.
 
+mod adopt;
 mod converge;
 #[cfg(test)]
 mod fixture;
@@ -32,9 +33,9 @@ use self::netlink::{Conversation, Failure};
 use self::reconcile::flags;
 use self::seen::Secy;
 use self::start::{Taken, sockets};
-use super::KernelState;
+use super::{End, KernelState, Offload};
 use crate::ident::{CipherSuite, KeyId};
-use crate::secy::{Counters, SecyCommand, SecyError, SecyModel};
+use crate::secy::{Counters, InstalledSak, SecyCommand, SecyError, SecyModel, TransmitState};
 use crate::sys::LinkState;
 
 pub use netlink::Netlink;
@@ -77,12 +78,14 @@ pub struct KernelDataplane {
 }
 
 impl KernelDataplane {
-    /// Makes or takes up the secure interface, with the Controlled Port closed and no key. What
-    /// another process left on it is removed.
+    /// Makes or takes up the secure interface. What another process left on it is removed, but for
+    /// the SAKs that are expected: [`KernelDataplane::kept`] tells which of them go on. With none
+    /// of them the Controlled Port is closed.
     ///
     /// # Errors
     ///
-    /// [`KernelStartError`]; an interface that was made for it is gone again then.
+    /// [`KernelStartError`]; an interface that was made for it is gone again then. What an expected
+    /// SAK has there is left for another try.
     pub fn start(settings: KernelSettings) -> Result<Self, KernelStartError> {
         let (route, generic) = sockets()?;
         Self::start_with(route, generic, settings)
@@ -113,8 +116,12 @@ impl KernelDataplane {
         let (parent, suites) = (&settings.parent, &settings.suites);
         let taken = start::take(&mut route, &mut generic, family, &plan, parent, suites)?;
         let made = taken.made;
+        let (model, ledger) = adopt::adopt(&settings, &taken, model);
         let mut plane = Self::with(route, generic, family, settings, model, taken);
-        if let Err(failure) = plane.begin() {
+        plane.ledger = ledger;
+        if plane.model.saks().next().is_some() {
+            plane.go_on();
+        } else if let Err(failure) = plane.begin() {
             if made {
                 let _ = link::delete(&mut plane.route, plane.link.index);
             }
@@ -161,6 +168,27 @@ impl KernelDataplane {
         self.converge()?;
         self.place_work();
         self.tend_link()
+    }
+
+    /// Goes on with what a process before us left. What cannot be put right at once is tried again
+    /// with every look: to stop would cost the keys that frames go out with.
+    fn go_on(&mut self) {
+        // The work cannot change its place while there are keys, and the interface must stay up.
+        let (now, wanted) =
+            (self.seen.as_ref().map_or(0, |seen| seen.offload), self.settings.offload);
+        self.state.offload = start::placed(now);
+        if wanted != Offload::Auto && wanted != self.state.offload {
+            let why = format!("{wanted}: not while the keys of the process before are in use");
+            self.state.offload_refused = Some(why);
+        }
+        tracing::info!(
+            iface = %self.settings.name,
+            kept = self.model.saks().count(),
+            transmits = self.model.transmitting().is_some(),
+            open = self.model.controlled_port(),
+            "taken up with the keys that the process before has left"
+        );
+        self.refresh();
     }
 
     fn place_work(&mut self) {
@@ -219,10 +247,14 @@ impl KernelDataplane {
                 self.converge().map_err(refused)?;
                 self.check_usable(ki)
             }
-            SecyCommand::AddReceiver { ki, member } if !self.ledger.has_room(*ki, member.sci) => {
-                Err(SecyError::Refused("too many members have left this key".to_owned()))
+            SecyCommand::AddReceiver { ki, member }
+                if let Some(why) = self.ledger.refuses(*ki, member.sci) =>
+            {
+                Err(SecyError::Refused(why.to_owned()))
             }
             SecyCommand::EnableTx(ki) => {
+                // Before the one that it was to take over from is switched off.
+                self.check_usable(*ki)?;
                 self.converge().map_err(refused)?;
                 self.check_usable(*ki)
             }
@@ -283,6 +315,29 @@ impl KernelDataplane {
         self.look_at_parent();
     }
 
+    /// Gives the SAKs that are there, with whom they receive and what their transmit SA does. One
+    /// whose transmit SA is lost is superseded here: it only receives. After a start these are the
+    /// expected SAKs that go on; every other has counted as used since then.
+    #[must_use]
+    pub fn kept(&self) -> Vec<InstalledSak> {
+        let shown = |sak: &InstalledSak| {
+            let transmit = match self.ledger.life(sak.key.ki) {
+                Life::Over => TransmitState::Superseded,
+                Life::Fresh | Life::Adding | Life::Added | Life::Activating | Life::Active => {
+                    sak.transmit
+                }
+            };
+            InstalledSak { transmit, ..sak.clone() }
+        };
+        self.model.saks().map(shown).collect()
+    }
+
+    /// Whether the Controlled Port is open.
+    #[must_use]
+    pub const fn is_open(&self) -> bool {
+        self.model.controlled_port()
+    }
+
     /// Gives the keys whose transmit SA is lost, each once. They are not put back: that a nonce is
     /// not used twice could not be known.
     pub fn take_lost(&mut self) -> Vec<KeyId> {
@@ -305,11 +360,14 @@ impl KernelDataplane {
         }
     }
 
-    /// Ends: no key is left in the kernel, and the secure interface is dormant, or with `delete`
-    /// gone.
-    pub fn close(&mut self, delete: bool) {
+    /// Ends. [`End::Leave`] asks nothing of the kernel: keys and all stay as they are. Otherwise no
+    /// key is left in it, and the secure interface is dormant, or with [`End::Delete`] gone.
+    pub fn close(&mut self, end: End) {
         self.closed = true;
-        if delete {
+        if end == End::Leave {
+            return;
+        }
+        if end == End::Delete {
             let link = self.own_link().map(|link| link.map(|link| link.index));
             let deleted = link.and_then(|index| match index {
                 Some(index) => link::delete(&mut self.route, index),
@@ -358,7 +416,8 @@ impl KernelDataplane {
 impl Drop for KernelDataplane {
     fn drop(&mut self) {
         if !self.closed {
-            self.close(false);
+            // After a panic, say: what runs on must have somebody who means to come back to it.
+            self.close(End::Clear);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::message::{Attributes, GENERIC_HEADER_LEN, Message};
 use super::uapi::*;
-use crate::ident::{AssociationNumber, CipherSuite, KeyId, KeyNumber, MemberId, Sci};
+use crate::ident::{AssociationNumber, CipherSuite, KeyId, KeyNumber, MemberId, Sci, Ssci};
 use crate::secy::Counters;
 
 /// The SecY of a MACsec interface, as dumped.
@@ -99,6 +99,8 @@ pub(super) struct SeenSa {
     pub(super) an: AssociationNumber,
     /// The 16 octets that the kernel keeps, read as we write them.
     pub(super) ki: KeyId,
+    /// The SSCI that its nonces are made with; `None` where the suite is not XPN.
+    pub(super) ssci: Option<Ssci>,
     /// The next packet number; 0 when they are used up.
     pub(super) pn: u64,
     pub(super) active: bool,
@@ -178,6 +180,8 @@ impl SeenSa {
         Some(Self {
             an: AssociationNumber::from_low_bits(sa.u8(MACSEC_SA_ATTR_AN)?),
             ki: KeyId { server: MemberId::from_octets(*server), number },
+            // In network order, as we put it there.
+            ssci: sa.array(MACSEC_SA_ATTR_SSCI).map(|octets| Ssci(u32::from_be_bytes(octets))),
             pn: sa.u32_or_u64(MACSEC_SA_ATTR_PN)?,
             active: sa.bool(MACSEC_SA_ATTR_ACTIVE)?,
             sent: [

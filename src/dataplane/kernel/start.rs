@@ -12,7 +12,7 @@ use super::seen::Secy;
 use super::uapi::*;
 use crate::dataplane::Offload;
 use crate::ident::{CipherSuite, Sci};
-use crate::secy::{SecyError, SecySettings};
+use crate::secy::{InstalledSak, SecyError, SecySettings};
 
 /// What a kernel data plane is made from.
 #[derive(Clone, Debug)]
@@ -31,6 +31,13 @@ pub struct KernelSettings {
     pub settings: SecySettings,
     /// Who is to do the work.
     pub offload: Offload,
+    /// The SAKs that a process before us may have left, in the order in which it had them: each was
+    /// written down before it was installed. With nothing here whatever is found is removed.
+    ///
+    /// The receivers of each are all that it was ever to receive, whether they have left or not:
+    /// one that is not among them was never received with it. What its transmit SA does need not
+    /// be the last word.
+    pub expected: Vec<InstalledSak>,
 }
 
 /// Why a kernel data plane did not start. Each says what to do.
@@ -344,7 +351,8 @@ pub(super) fn offload(
     (now, why.filter(|_| now != *order.first().unwrap_or(&Offload::Off)))
 }
 
-fn placed(kind: u8) -> Offload {
+/// Who does the work by the kernel's number.
+pub(super) fn placed(kind: u8) -> Offload {
     match kind {
         OFFLOAD_PHY => Offload::Phy,
         OFFLOAD_MAC => Offload::Mac,
