@@ -17,7 +17,7 @@ use std::thread;
 use std::time::Duration;
 
 use macsecd::cli::lab;
-use macsecd::dataplane::{Dataplane, UserspaceDataplane, UserspaceSettings};
+use macsecd::dataplane::{UserspaceDataplane, UserspaceSettings};
 use macsecd::ident::{CipherSuite, ConfidentialityOffset, PacketNumber};
 use macsecd::secy::{SecyCommand, SecyError, SecySettings, Validate};
 use macsecd::sys::{LinkState, PacketSocket};
@@ -496,16 +496,4 @@ fn in_clear_a_vlan_tag_stays_and_eapol_does_not_pass() {
     untagged.drain(12..16);
     assert_eq!(arrived, Some(untagged));
     assert_eq!(pair.a.plane.snapshot().counters.in_pkts_untagged, 1);
-}
-
-/// The enum that a port holds passes everything on.
-#[test]
-fn a_port_reaches_its_data_plane_through_the_enum() {
-    let Pair { a, b: _b } = Pair::new(STRICT);
-    let mut plane = Dataplane::Userspace(Box::new(a.plane));
-    plane.apply(&SecyCommand::SetControlledPort(true)).unwrap();
-    eventually("the carrier is on", || a.namespace.is_running(SECURE));
-    plane.set_parent_mtu(1400).unwrap();
-    assert_eq!(a.namespace.mtu(SECURE), 1368);
-    assert_eq!(plane.snapshot().tx, None);
 }

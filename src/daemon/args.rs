@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 
 use crate::config::{ControlConfig, DEFAULT_PATH, LogLevel};
 use crate::profile::Word as _;
@@ -10,6 +10,7 @@ use crate::profile::Word as _;
 /// Runs MACsec key agreement (MKA) on the ports of the configuration, and protects their frames.
 #[derive(Debug, Parser)]
 #[command(name = "macsecd", version)]
+#[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 pub(crate) struct Args {
     /// The configuration file.
     #[arg(long, value_name = "PATH", default_value = DEFAULT_PATH)]
@@ -26,6 +27,29 @@ pub(crate) struct Args {
     /// How much to log, whatever the configuration says: error, warn, info, debug or trace.
     #[arg(long, value_name = "LEVEL", value_parser = level)]
     pub(crate) log_level: Option<LogLevel>,
+
+    /// What the daemon starts this program as, to do a part of its work.
+    #[command(subcommand)]
+    pub(crate) part: Option<Part>,
+}
+
+/// A part of the daemon that is a process of its own. Nobody else starts one.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Part {
+    /// Protects the frames of a port. Standard input is the socket that it listens on.
+    #[command(hide = true)]
+    Encryptor {
+        /// How much to log.
+        #[arg(value_parser = level)]
+        log_level: LogLevel,
+        /// Where its socket is.
+        socket: PathBuf,
+    },
+}
+
+/// The command line of an encryptor, all but the path of its socket.
+pub(crate) fn for_encryptor(log_level: &str) -> Vec<String> {
+    vec!["encryptor".to_owned(), log_level.to_owned()]
 }
 
 impl Args {
@@ -58,6 +82,20 @@ mod tests {
         let args = Args::try_parse_from(["macsecd", "--socket", "/tmp/x.sock"]).unwrap();
         let control = args.control(ControlConfig::default());
         assert_eq!((control.socket, control.group), ("/tmp/x.sock".into(), "macsecd".to_owned()));
+    }
+
+    #[test]
+    fn an_encryptor_is_started_with_a_level_and_a_socket_and_nothing_else() {
+        let line = ["macsecd".to_owned()].into_iter().chain(for_encryptor("warn"));
+        let line: Vec<_> = line.chain(["/run/x.sock".to_owned()]).collect();
+        let Some(Part::Encryptor { log_level, socket }) = Args::try_parse_from(&line).unwrap().part
+        else {
+            panic!("it is an encryptor");
+        };
+        assert_eq!((log_level, socket), (LogLevel::Warn, "/run/x.sock".into()));
+        assert!(Args::try_parse_from(line.iter().chain([&"--check".to_owned()])).is_err());
+        let help = <Args as clap::CommandFactory>::command().render_help().to_string();
+        assert!(!help.contains("ncryptor"), "{help}");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal};
 
 use anyhow::Context as _;
-use nix::sys::stat::fstat;
+use nix::sys::stat::{FileStat, SFlag, fstat};
 use tracing::level_filters::LevelFilter;
 use tracing::warn;
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -38,6 +38,12 @@ pub(crate) fn start(asked: Option<LogLevel>, configured: LogLevel) -> anyhow::Re
 }
 
 impl Verbosity {
+    /// How much is logged now, in a word.
+    pub(crate) fn word(&self) -> String {
+        let level = self.filter.with_current(LevelFilter::to_string);
+        level.unwrap_or_else(|_| LevelFilter::INFO.to_string())
+    }
+
     /// Follows the configuration, unless the command line has said otherwise.
     pub(crate) fn follow(&self, level: LogLevel) {
         if !self.fixed {
@@ -70,6 +76,16 @@ fn goes_to_journal() -> bool {
     let Some(named) = std::env::var_os("JOURNAL_STREAM") else { return false };
     let found = fstat(io::stderr()).map(|found| format!("{}:{}", found.st_dev, found.st_ino));
     found.is_ok_and(|found| named.to_str() == Some(&found))
+}
+
+/// Tells whether a process that outlives this one may hold on to standard error: the journal, a
+/// file, a terminal. Whoever reads a pipe may wait until all of us have let go of it.
+pub(crate) fn outlives_us() -> bool {
+    let lasts = |found: FileStat| {
+        let kind = SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT;
+        kind == SFlag::S_IFREG || kind == SFlag::S_IFCHR
+    };
+    goes_to_journal() || fstat(io::stderr()).is_ok_and(lasts)
 }
 
 /// A log that nobody reads.

@@ -1,12 +1,13 @@
 //! The daemon: starts the ports of the configuration, and keeps them in step with it.
 //!
-//! Everything but the data planes' threads runs on one thread. Each port is a task, the control
+//! Everything that has to keep time runs on one thread. Each port is a task, the control
 //! socket has a task for each client, and the main task sees to signals, reloads and ports that
 //! broke. None of them waits for another without a limit.
 
 #![forbid(unsafe_code)]
 
 mod args;
+mod encryptor;
 mod entry;
 mod harden;
 mod links;
@@ -33,7 +34,7 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{Instant, sleep_until};
 use tracing::{error, info};
 
-use self::args::Args;
+use self::args::{Args, Part};
 use self::links::Links;
 use self::log::Verbosity;
 use self::notify::Manager;
@@ -51,7 +52,10 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Runs the daemon with the arguments of this process.
 #[must_use]
 pub fn main() -> ExitCode {
-    let args = Args::parse();
+    let mut args = Args::parse();
+    if let Some(Part::Encryptor { log_level, socket }) = args.part.take() {
+        return encryptor::main(log_level, socket);
+    }
     let colour = std::io::stderr().is_terminal();
     let plan = match Plan::load(&args.config, colour) {
         Ok(plan) => plan,

@@ -8,7 +8,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 
-use super::args::Args;
+use super::args::{self, Args};
 use super::entry::{Entry, Table, follow};
 use super::links::Links;
 use super::loader::Loader;
@@ -18,6 +18,7 @@ use super::plan::{self, Change, Plan, PortPlan};
 use super::report;
 use crate::config::ControlConfig;
 use crate::control::PortState;
+use crate::dataplane::EncryptorHome;
 use crate::port::task;
 
 /// How long a port may take to stop. Its threads are waited for, and each ends within a batch.
@@ -104,10 +105,21 @@ impl Supervisor {
 
     fn start(&self, plan: PortPlan, delay: Duration) -> Port {
         let link = self.links.watch(plan.interface());
-        let (handle, task) = task::spawn(plan.setup(delay), link);
+        let (handle, task) = task::spawn(plan.setup(delay), self.home(), link);
         let entry = Arc::new(Entry::new(plan, handle, Arc::clone(&self.machine)));
         let following = follow(Arc::clone(&entry), self.changes.clone(), self.ended.clone());
         Port { entry, task, follower: tokio::spawn(following) }
+    }
+
+    /// Where the encryptors live: beside the control socket, whose owner there is one of.
+    fn home(&self) -> EncryptorHome {
+        EncryptorHome {
+            directory: self.control.socket.with_extension("encryptors"),
+            // This very program, also where another one has been put in its place.
+            program: "/proc/self/exe".into(),
+            arguments: args::for_encryptor(&self.verbosity.word()),
+            inherits_stderr: log::outlives_us(),
+        }
     }
 
     /// Tells everybody which ports there are.

@@ -5,12 +5,12 @@ use std::fmt;
 /// Which data plane a port is to have.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Choice {
-    /// The kernel where it has MACsec, otherwise this process.
+    /// The kernel where it has MACsec, otherwise an encryptor.
     #[default]
     Auto,
     /// The kernel, or nobody.
     Kernel,
-    /// This process.
+    /// An encryptor: a process of ours.
     Userspace,
 }
 
@@ -19,7 +19,7 @@ pub enum Choice {
 pub enum Kind {
     /// The kernel's MACsec.
     Kernel,
-    /// Threads of this process.
+    /// An encryptor's: a process of ours.
     Userspace,
 }
 

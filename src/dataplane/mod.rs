@@ -7,16 +7,20 @@
 #![forbid(unsafe_code)]
 
 mod choice;
+mod encryptor;
 pub mod kernel;
 mod snapshot;
 mod userspace;
 
+use std::time::Duration;
+
 use crate::ident::{CipherSuite, ConfidentialityOffset, KeyId, Sci};
-use crate::secy::{SecyCommand, SecyError, SecySettings};
+use crate::secy::{InstalledSak, SecyCommand, SecyError, SecySettings};
 
 use kernel::{KernelDataplane, KernelSettings, KernelStartError};
 
 pub use choice::{Choice, End, Kind, Offload};
+pub use encryptor::{Encryptor, EncryptorHome, EncryptorSettings, EncryptorStartError, serve};
 pub use snapshot::{Drops, KernelState, RxProgress, Snapshot};
 pub use userspace::{StartError, UserspaceDataplane, UserspaceSettings};
 
@@ -25,8 +29,8 @@ pub use userspace::{StartError, UserspaceDataplane, UserspaceSettings};
 pub enum Dataplane {
     /// The kernel encrypts.
     Kernel(Box<KernelDataplane>),
-    /// Threads of this process encrypt.
-    Userspace(Box<UserspaceDataplane>),
+    /// A process of its own encrypts.
+    Userspace(Box<Encryptor>),
 }
 
 /// What a data plane of either kind is made from.
@@ -52,6 +56,12 @@ pub struct DataplaneSettings {
     pub settings: SecySettings,
     /// Who does the kernel's work.
     pub offload: Offload,
+    /// Where encryptors live.
+    pub home: EncryptorHome,
+    /// How long an encryptor goes on without a daemon: MKA Life Time.
+    pub life: Duration,
+    /// The keys that may be in use already, since before this daemon was started.
+    pub expected: Vec<InstalledSak>,
 }
 
 /// Why a data plane did not start.
@@ -60,14 +70,15 @@ pub enum DataplaneStartError {
     /// The kernel's.
     #[error(transparent)]
     Kernel(#[from] KernelStartError),
-    /// The one in this process.
+    /// The encryptor's.
     #[error(transparent)]
-    Userspace(#[from] StartError),
+    Userspace(#[from] EncryptorStartError),
 }
 
 impl Dataplane {
-    /// Starts a data plane, with the Controlled Port closed and no key. Also tells why it is of the
-    /// kind that it is, in words.
+    /// Starts a data plane, or takes one over that was left: with those of its keys that are
+    /// expected, or with the Controlled Port closed and no key. Also tells why it is of the kind
+    /// that it is, in words.
     ///
     /// # Errors
     ///
@@ -112,7 +123,7 @@ impl Dataplane {
     pub fn refresh(&mut self) {
         match self {
             Self::Kernel(plane) => plane.refresh(),
-            Self::Userspace(_) => {}
+            Self::Userspace(plane) => plane.refresh(),
         }
     }
 
@@ -120,11 +131,22 @@ impl Dataplane {
     pub fn take_lost(&mut self) -> Vec<KeyId> {
         match self {
             Self::Kernel(plane) => plane.take_lost(),
-            Self::Userspace(_) => Vec::new(),
+            Self::Userspace(plane) => plane.take_lost(),
         }
     }
 
-    /// Tells what has been counted and how far packet numbers have come.
+    /// The keys that were in use already when the data plane was started, and that it goes on with:
+    /// with what it says of them, and the keys that were expected.
+    #[must_use]
+    pub fn kept(&self) -> Vec<InstalledSak> {
+        match self {
+            Self::Kernel(plane) => plane.kept(),
+            Self::Userspace(plane) => plane.kept().to_vec(),
+        }
+    }
+
+    /// Tells what had been counted and how far packet numbers had come when it last did something
+    /// or looked.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         match self {
@@ -145,11 +167,11 @@ impl Dataplane {
         }
     }
 
-    /// Ends it. The kernel's secure interface stays, without a key, unless it is to be deleted.
-    pub fn close(self, delete: bool) {
+    /// Lets it go. An encryptor's secure interface never stays without it.
+    pub fn close(self, end: End) {
         match self {
-            Self::Kernel(mut plane) => plane.close(if delete { End::Delete } else { End::Clear }),
-            Self::Userspace(plane) => drop(plane),
+            Self::Kernel(mut plane) => plane.close(end),
+            Self::Userspace(plane) => plane.close(end),
         }
     }
 }
@@ -189,6 +211,10 @@ impl DataplaneSettings {
     }
 
     fn kernel(&self) -> Result<Dataplane, KernelStartError> {
+        // One that was left would have the name of the secure interface.
+        if let Err(error) = encryptor::dismiss(&self.home, &self.parent) {
+            tracing::debug!(iface = %self.parent, %error, "an encryptor that was left");
+        }
         let plane = KernelDataplane::start(KernelSettings {
             parent: self.parent.clone(),
             parent_index: self.parent_index,
@@ -197,20 +223,22 @@ impl DataplaneSettings {
             suites: self.suites.clone(),
             settings: self.settings,
             offload: self.offload,
-            expected: Vec::new(),
+            expected: self.expected.clone(),
         })?;
         Ok(Dataplane::Kernel(Box::new(plane)))
     }
 
-    fn userspace(self) -> Result<Dataplane, StartError> {
-        let plane = UserspaceDataplane::start(UserspaceSettings {
+    fn userspace(self) -> Result<Dataplane, EncryptorStartError> {
+        let plane = UserspaceSettings {
             parent: self.parent,
             parent_index: self.parent_index,
             parent_mtu: self.parent_mtu,
             name: self.name,
             sci: self.sci,
             settings: self.settings,
-        })?;
+        };
+        let Self { home, life, expected, .. } = self;
+        let plane = Encryptor::start(EncryptorSettings { plane, home, life, expected })?;
         Ok(Dataplane::Userspace(Box::new(plane)))
     }
 }

@@ -56,7 +56,7 @@ pub struct RxProgress {
 }
 
 /// Frames that were lost before or after the SecY, where no standard counts them.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, serde::Deserialize, serde::Serialize)]
 pub struct Drops {
     /// Frames to send while the Controlled Port was closed.
     pub out_port_closed: u64,

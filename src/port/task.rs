@@ -30,7 +30,7 @@ use self::handle::{REQUESTS_MAX, Request};
 use self::plane::Report;
 use self::session::{Arrival, Highlights, Opening, Parts, Session};
 use super::Link;
-use crate::dataplane::{Choice, Offload};
+use crate::dataplane::{Choice, EncryptorHome, Offload};
 use crate::ident::MacAddress;
 use crate::keyring::KeyRing;
 use crate::mka::{Policy, RekeyRefused};
@@ -86,11 +86,12 @@ const VIEW_WAIT: Duration = Duration::from_millis(200);
 
 /// Starts a port. It stops when it is told to, or when its last handle is gone.
 ///
-/// `link` tells of the interface, `None` meaning that there is none. Whatever is in the way, even of
+/// `home` is for its encryptor. `link` tells of the interface, `None` meaning that there is none. Whatever is in the way, even of
 /// the port's clock, shows in its [`View`] and is tried again.
 #[must_use]
 pub fn spawn(
     setup: PortSetup,
+    home: EncryptorHome,
     link: watch::Receiver<Option<LinkInfo>>,
 ) -> (PortHandle, JoinHandle<()>) {
     let (requests, received) = mpsc::channel(REQUESTS_MAX);
@@ -98,6 +99,7 @@ pub fn spawn(
     let state = State::Waiting { retry_at: now().after(setup.delay) };
     let port = Port {
         setup,
+        home,
         link,
         requests: received,
         changes,
@@ -114,6 +116,7 @@ pub fn spawn(
 /// The task.
 struct Port {
     setup: PortSetup,
+    home: EncryptorHome,
     link: watch::Receiver<Option<LinkInfo>>,
     requests: mpsc::Receiver<Request>,
     changes: watch::Sender<u64>,
@@ -281,7 +284,7 @@ impl Port {
             State::Opening(_) => return,
             State::Fresh | State::Missing { .. } | State::Waiting { .. } | State::Running(_) => {}
         }
-        match Opening::begin(&self.setup, link) {
+        match Opening::begin(&self.setup, &self.home, link) {
             Ok(opening) => self.state = State::Opening(Box::new(opening)),
             Err(reason) => self.block(reason),
         }
@@ -360,7 +363,8 @@ impl Port {
         match request {
             Request::View(answer) => {
                 self.viewers.push(answer);
-                if self.state.session().is_some_and(Session::look) {
+                if let Some(session) = self.state.session() {
+                    session.look();
                     self.viewers_until.get_or_insert_with(|| now().after(VIEW_WAIT));
                 } else {
                     self.show();

@@ -6,6 +6,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::crypto::{Sak, Salt};
 use crate::ident::{
     AssociationNumber, CipherSuite, ConfidentialityOffset, KeyId, PacketNumber, Sci, Ssci,
@@ -51,7 +53,7 @@ pub enum SecyCommand {
 }
 
 /// What holds for all frames of a SecY.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct SecySettings {
     /// Whether frames are protected at all (protectFrames).
     pub protect: bool,
@@ -66,7 +68,7 @@ pub struct SecySettings {
 }
 
 /// What becomes of frames that do not validate (802.1AE-2018 10.7.8).
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Validate {
     /// Tag and ICV are taken off unchecked where the content is in clear.
     Disabled,
@@ -105,7 +107,7 @@ pub struct SecyKey {
 }
 
 /// A member to receive from.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct RxMember {
     /// Its secure channel.
     pub sci: Sci,

@@ -1,11 +1,13 @@
 //! What a SecY counts.
 
+use serde::{Deserialize, Serialize};
+
 /// The counters of a SecY, by the names of 802.1AE-2018 10.7.9 and 10.7.18 and of its 2006 edition.
 ///
 /// Each thread counts in its own; a snapshot is their sum, by [`Counters::add`]. The 2018 edition
 /// folds `in_pkts_unknown_sci` and `in_pkts_unused_sa` into InPktsNoSA, and `in_pkts_no_sci` and
 /// `in_pkts_not_using_sa` into InPktsNoSAError. Octets are those of the user data.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[allow(missing_docs, reason = "the names are the standard's, and a table in it explains them")]
 pub struct Counters {
     pub in_pkts_ok: u64,
@@ -75,6 +77,8 @@ all_counters! {
 
 #[cfg(test)]
 mod tests {
+    use serde::{Deserialize, Serialize};
+
     use super::*;
 
     #[test]

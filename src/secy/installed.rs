@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::ident::{AssociationNumber, Sci, Ssci};
 use crate::secy::{RxMember, SecyKey};
 
@@ -22,7 +24,7 @@ pub struct InstalledSak {
 }
 
 /// The life of a transmit SA. It only goes forward.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum TransmitState {
     /// Not enabled yet.
     Waiting,

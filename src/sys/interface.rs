@@ -13,7 +13,7 @@ use super::error::NET_ADMIN;
 pub struct Interfaces(OwnedFd);
 
 /// Whether an interface can carry frames.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, serde::Deserialize, serde::Serialize)]
 pub enum LinkState {
     /// It is up and has a carrier.
     Running,

@@ -1,4 +1,4 @@
-//! A data plane in threads of this process.
+//! A data plane in two threads of this process, which is an encryptor's.
 //!
 //! The traffic to protect enters and leaves through a tap, protected frames through packet sockets
 //! on the parent interface. One thread takes each direction, in batches of what is there, and works
@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use super::{RxProgress, Snapshot};
 use crate::ident::Sci;
-use crate::secy::{FrameBuf, OVERHEAD_MAX, SecyCommand, SecyError, SecySettings};
+use crate::secy::{FrameBuf, OVERHEAD_MAX, SecyCommand, SecyError, SecyModel, SecySettings};
 use crate::sys::{BATCH_MAX, Interfaces, LinkState, PacketSocket, SysError, Tap};
 use crate::wire::ethernet::HEADER_LEN;
 
@@ -30,7 +30,7 @@ use publish::Publisher;
 use table::Associations;
 
 /// What a userspace data plane is made from.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Deserialize, serde::Serialize)]
 pub struct UserspaceSettings {
     /// The interface that carries protected frames.
     pub parent: String,
@@ -236,6 +236,12 @@ impl UserspaceDataplane {
             alive: self.publisher.all_alive() && secure_interface != LinkState::Gone,
             kernel: None,
         }
+    }
+
+    /// What it is meant to be: every command so far, and the rules that they obey.
+    #[must_use]
+    pub const fn model(&self) -> &SecyModel {
+        self.associations.model()
     }
 
     /// The state of the tap: by itself, as an index can come to name another interface.

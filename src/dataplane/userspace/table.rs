@@ -71,6 +71,11 @@ impl Associations {
         &self.table
     }
 
+    /// What all commands so far come to.
+    pub(super) const fn model(&self) -> &SecyModel {
+        &self.model
+    }
+
     /// Tells whether frames without protection are let through.
     pub(super) fn wants_plain(&self) -> bool {
         self.table.settings.validate != Validate::Strict

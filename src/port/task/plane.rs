@@ -1,6 +1,6 @@
 //! The data plane of a port, told to do one thing after the other while the port goes on.
 //!
-//! It may take its time: a thread that is busy, a kernel that somebody else keeps busy. What it is
+//! It may take its time: an encryptor that is busy, a kernel that somebody else keeps busy. What it is
 //! told waits in order, each is done in a thread for such work, and nothing else waits for it: a
 //! hello goes out in time whatever the data plane does.
 
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tracing::warn;
 
-use crate::dataplane::{Dataplane, Kind, Snapshot};
+use crate::dataplane::{Dataplane, End, Kind, Snapshot};
 use crate::ident::KeyId;
 use crate::secy::{CommandId, SecyCommand, SecyError};
 
@@ -142,15 +142,16 @@ impl Plane {
         }
     }
 
-    /// Ends it. Its threads have ended, or the kernel has no key left, when this returns.
+    /// Ends it. Its encryptor has ended, or the kernel has no key left, when this returns.
     pub(super) async fn close(mut self, delete: bool) {
         self.waiting.clear();
         if self.running.is_some() {
             drop(self.done().await);
         }
         let Some(dataplane) = self.idle else { return };
-        // Waiting for threads or for the kernel would hold up all ports.
-        if let Err(error) = spawn_blocking(move || dataplane.close(delete)).await {
+        let end = if delete { End::Delete } else { End::Clear };
+        // Waiting for an encryptor or for the kernel would hold up all ports.
+        if let Err(error) = spawn_blocking(move || dataplane.close(end)).await {
             warn!(%error, "a data plane did not end well");
         }
     }

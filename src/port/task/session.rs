@@ -13,7 +13,7 @@ use super::entropy::SystemEntropy;
 use super::plane::{Done, Job, Plane, Report};
 use super::{LinkInfo, PortSetup, Running};
 use crate::crypto::NoEntropy;
-use crate::dataplane::{Dataplane, DataplaneSettings, Kind};
+use crate::dataplane::{Dataplane, DataplaneSettings, EncryptorHome};
 use crate::ident::{AssociationNumber, CipherSuite, Ckn, KeyId, MacAddress, MemberId, Sci};
 use crate::keyring::KeyRing;
 use crate::mka::{Discards, KeyServer, Policy, PortState, RekeyRefused, Status};
@@ -101,7 +101,11 @@ pub(super) struct Parts {
 
 impl Opening {
     /// Begins. The error is for an operator to read.
-    pub(super) fn begin(setup: &PortSetup, link: LinkInfo) -> Result<Self, String> {
+    pub(super) fn begin(
+        setup: &PortSetup,
+        home: &EncryptorHome,
+        link: LinkInfo,
+    ) -> Result<Self, String> {
         let LinkInfo { index, address, mtu, .. } = link;
         if address == MacAddress([0; 6]) || address.is_group() {
             return Err(format!("{} is not an Ethernet interface", setup.interface));
@@ -118,6 +122,9 @@ impl Opening {
             offset: policy.offset,
             settings: policy.secured(),
             offload: setup.offload,
+            home: home.clone(),
+            life: policy.manners.life,
+            expected: Vec::new(),
         };
         let task = spawn_blocking(move || {
             let socket = PacketSocket::eapol(index).map_err(|error| error.to_string())?;
@@ -361,13 +368,9 @@ impl Session {
         result
     }
 
-    /// Has the data plane look, where what it shows is of its last look; tells whether it does.
-    pub(super) fn look(&mut self) -> bool {
-        let looks = self.plane.kind() == Kind::Kernel;
-        if looks {
-            self.plane.ask_to_look();
-        }
-        looks
+    /// Has the data plane look, as what it shows is of its last look.
+    pub(super) fn look(&mut self) {
+        self.plane.ask_to_look();
     }
 
     /// Shows everything.

@@ -1,0 +1,84 @@
+//! Where encryptors live, and how one is started.
+
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use nix::unistd::geteuid;
+
+use super::line::{Line, listen};
+
+/// Where a daemon's encryptors live, and what they are.
+#[derive(Clone, Debug)]
+pub struct EncryptorHome {
+    /// The folder of their sockets, each called as the interface that faces the peer. It is made
+    /// where it is missing, and is for our user alone.
+    pub directory: PathBuf,
+    /// The program.
+    pub program: PathBuf,
+    /// What comes first on its command line; the path of its socket follows.
+    pub arguments: Vec<String>,
+    /// Whether standard error is something that it may hold on to after the daemon has ended. Of a
+    /// pipe, somebody may be waiting for the end.
+    pub inherits_stderr: bool,
+}
+
+/// What of our environment an encryptor gets to see: where the log goes, and how a panic looks.
+const ENVIRONMENT: [&str; 2] = ["JOURNAL_STREAM", "RUST_BACKTRACE"];
+
+impl EncryptorHome {
+    /// Makes the folder where it is missing, and tells where the socket of this interface's
+    /// encryptor is to be.
+    pub(super) fn socket(&self, interface: &str) -> io::Result<PathBuf> {
+        let directory = &self.directory;
+        match DirBuilder::new().mode(0o700).create(directory) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        let found = fs::symlink_metadata(directory)?;
+        let ours = found.is_dir() && found.uid() == geteuid().as_raw() && found.mode() & 0o077 == 0;
+        if !ours {
+            return Err(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                "it must be a folder that is ours and closed to everybody else",
+            ));
+        }
+        Ok(directory.join(format!("{interface}.sock")))
+    }
+
+    /// Starts an encryptor and calls it. Nobody answers at `path`.
+    pub(super) fn spawn(&self, path: &Path) -> io::Result<(Line, Child)> {
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            // One that was killed has left it.
+            Ok(()) | Err(_) => {}
+        }
+        // It listens before the encryptor runs, so that there is nothing to wait for; and it ends
+        // with the encryptor, because nobody else holds it on to it.
+        let listener = listen(path)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+        let child = self.command(path, listener.into()).spawn()?;
+        match Line::call(path) {
+            Ok(Some(line)) => Ok((line, child)),
+            Ok(None) => Err(io::ErrorKind::ConnectionRefused.into()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn command(&self, path: &Path, listener: OwnedFd) -> Command {
+        let mut command = Command::new(&self.program);
+        command.arg0("macsecd").args(&self.arguments).arg(path).current_dir("/").env_clear();
+        for name in ENVIRONMENT {
+            if let Some(value) = std::env::var_os(name) {
+                command.env(name, value);
+            }
+        }
+        let stderr = if self.inherits_stderr { Stdio::inherit() } else { Stdio::null() };
+        command.stdin(Stdio::from(listener)).stdout(Stdio::null()).stderr(stderr);
+        command
+    }
+}
