@@ -42,6 +42,7 @@ use self::plan::Plan;
 use self::service::{Answers, Reloaded};
 use self::supervisor::Supervisor;
 use crate::control::{ControlSocket, Limits, Server};
+use crate::dataplane::End;
 
 /// `EX_CONFIG` of sysexits(3): starting again would not help.
 const EXIT_CONFIG: u8 = 78;
@@ -114,7 +115,7 @@ async fn run(args: Args, plan: Plan, verbosity: Verbosity) -> anyhow::Result<()>
     manager.ready().await;
     let next_line = Instant::now();
     let mut events = Events { signals, monitor, server, broken, asked, changes, next_line };
-    let result = attend(&mut supervisor, &mut events, &manager).await;
+    let (end, result) = attend(&mut supervisor, &mut events, &manager).await;
 
     manager.stopping().await;
     info!("macsecd is stopping");
@@ -124,7 +125,7 @@ async fn run(args: Args, plan: Plan, verbosity: Verbosity) -> anyhow::Result<()>
     if !events.server.is_finished() {
         let _aborted = events.server.await;
     }
-    supervisor.end().await;
+    supervisor.end(end).await;
     result
 }
 
@@ -133,16 +134,18 @@ async fn attend(
     supervisor: &mut Supervisor,
     events: &mut Events,
     manager: &Manager,
-) -> anyhow::Result<()> {
+) -> (End, anyhow::Result<()>) {
     loop {
         match events.next().await {
-            Event::End(result) => return result,
+            Event::End(end) => return (end, Ok(())),
+            // Whoever starts next goes on with what is there.
+            Event::Broken(error) => return (End::Leave, Err(error)),
             Event::Ended(interface) => supervisor.restart(&interface).await,
             Event::Reload(answer) => {
                 manager.reloading().await;
                 let loaded = tokio::select! {
                     biased;
-                    () = events.signals.end() => return Ok(()),
+                    end = events.signals.endings.next() => return (end, Ok(())),
                     loaded = supervisor.load() => loaded,
                 };
                 let reloaded = match loaded {
@@ -166,8 +169,10 @@ enum Event {
     Ended(String),
     /// Some port stands differently.
     Changed,
-    /// The daemon is to end, well or not.
-    End(anyhow::Result<()>),
+    /// The daemon is to end.
+    End(End),
+    /// The daemon cannot go on.
+    Broken(anyhow::Error),
 }
 
 /// Where events come from.
@@ -182,26 +187,41 @@ struct Events {
     next_line: Instant,
 }
 
+/// What systemd sends where another daemon is to follow at once (`RestartKillSignal=`): keys and
+/// interfaces stay as they are, for that one to go on with. Any other end takes the keys away.
+const RESTART: SignalKind = SignalKind::user_defined2();
+
 struct Signals {
     hangup: Signal,
+    endings: Endings,
+}
+
+/// The signals at which the daemon is to end.
+struct Endings {
     terminate: Signal,
     interrupt: Signal,
+    restart: Signal,
 }
 
 impl Signals {
     fn new() -> io::Result<Self> {
-        Ok(Self {
-            hangup: signal(SignalKind::hangup())?,
+        let endings = Endings {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
-        })
+            restart: signal(RESTART)?,
+        };
+        Ok(Self { hangup: signal(SignalKind::hangup())?, endings })
     }
+}
 
-    /// Waits until the daemon is to end.
-    async fn end(&mut self) {
+impl Endings {
+    /// Waits for one, and says what is to be left.
+    async fn next(&mut self) -> End {
         tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+            biased;
+            _ = self.terminate.recv() => End::Clear,
+            _ = self.interrupt.recv() => End::Clear,
+            _ = self.restart.recv() => End::Leave,
         }
     }
 }
@@ -214,10 +234,9 @@ impl Events {
         };
         tokio::select! {
             biased;
-            _ = self.signals.terminate.recv() => Event::End(Ok(())),
-            _ = self.signals.interrupt.recv() => Event::End(Ok(())),
-            ended = &mut self.monitor => Event::End(Err(why(ended, "watching the interfaces"))),
-            ended = &mut self.server => Event::End(Err(why(ended, "the control socket"))),
+            end = self.signals.endings.next() => Event::End(end),
+            ended = &mut self.monitor => Event::Broken(why(ended, "watching the interfaces")),
+            ended = &mut self.server => Event::Broken(why(ended, "the control socket")),
             Some(interface) = self.broken.recv() => Event::Ended(interface),
             _ = self.signals.hangup.recv() => Event::Reload(None),
             Some(answer) = self.asked.recv() => Event::Reload(Some(answer)),

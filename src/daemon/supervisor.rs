@@ -18,8 +18,8 @@ use super::plan::{self, Change, Plan, PortPlan};
 use super::report;
 use crate::config::ControlConfig;
 use crate::control::PortState;
-use crate::dataplane::EncryptorHome;
-use crate::port::task;
+use crate::dataplane::{EncryptorHome, End};
+use crate::port::task::{self, Home};
 
 /// How long a port may take to stop. Its threads are waited for, and each ends within a batch.
 const STOP: Duration = Duration::from_secs(8);
@@ -111,15 +111,18 @@ impl Supervisor {
         Port { entry, task, follower: tokio::spawn(following) }
     }
 
-    /// Where the encryptors live: beside the control socket, whose owner there is one of.
-    fn home(&self) -> EncryptorHome {
-        EncryptorHome {
-            directory: self.control.socket.with_extension("encryptors"),
+    /// Where the ports have what outlives us: beside the control socket, whose owner there is one
+    /// of.
+    fn home(&self) -> Home {
+        let socket = &self.control.socket;
+        let encryptors = EncryptorHome {
+            directory: socket.with_extension("encryptors"),
             // This very program, also where another one has been put in its place.
             program: "/proc/self/exe".into(),
             arguments: args::for_encryptor(&self.verbosity.word()),
             inherits_stderr: log::outlives_us(),
-        }
+        };
+        Home { encryptors, records: socket.with_extension("records") }
     }
 
     /// Tells everybody which ports there are.
@@ -174,12 +177,13 @@ impl Supervisor {
             match planned {
                 Some((_, Change::None | Change::Keys)) => kept.push(port),
                 Some((plan, Change::Restart | Change::Add)) => {
-                    let delete = !plan.keeps_secure_interface_of(&port.entry.plan);
-                    gone.push((port, delete));
+                    // What was is gone on with, as far as it fits what is wanted now.
+                    let kept = plan.keeps_secure_interface_of(&port.entry.plan);
+                    gone.push((port, if kept { End::Leave } else { End::Delete }));
                 }
                 None => {
                     lines.push(format!("{}: removed", port.entry.interface()));
-                    gone.push((port, true));
+                    gone.push((port, End::Delete));
                 }
             }
         }
@@ -231,7 +235,7 @@ impl Supervisor {
                 (port, Some("the keys are not changed: there are no random numbers"))
             }
             Err(_) => {
-                stop_all(vec![(port, false)]).await;
+                stop_all(vec![(port, End::Clear)]).await;
                 (self.start(plan, Duration::ZERO), Some("started afresh"))
             }
         }
@@ -275,8 +279,8 @@ impl Supervisor {
     }
 
     /// Stops all ports.
-    pub(crate) async fn end(self) {
-        stop_all(self.ports.into_iter().map(|port| (port, false)).collect()).await;
+    pub(crate) async fn end(self, end: End) {
+        stop_all(self.ports.into_iter().map(|port| (port, end)).collect()).await;
     }
 }
 
@@ -294,14 +298,14 @@ async fn settle(entries: &[Arc<Entry>]) {
     }
 }
 
-/// Stops ports, all at the same time; with each, whether its secure interface goes in any case.
-async fn stop_all(ports: Vec<(Port, bool)>) {
+/// Stops ports, all at the same time; with each, what is to be left of it.
+async fn stop_all(ports: Vec<(Port, End)>) {
     let mut stopping = JoinSet::new();
-    for (Port { entry, task, follower }, delete) in ports {
+    for (Port { entry, task, follower }, end) in ports {
         follower.abort();
         stopping.spawn(async move {
             let stopped = timeout(STOP, async {
-                entry.handle.stop(delete).await;
+                entry.handle.stop(end).await;
                 task.await
             });
             match stopped.await {
@@ -358,7 +362,7 @@ mod tests {
             let status = supervisor.ports[0].entry.status().await;
             assert_eq!(status.reason.unwrap().code, "E009");
             assert_eq!(supervisor.table.borrow().len(), 2);
-            supervisor.end().await;
+            supervisor.end(End::Clear).await;
         });
     }
 }

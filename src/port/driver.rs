@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use crate::crypto::{Entropy, NoEntropy};
-use crate::ident::KeyId;
+use crate::ident::{KeyId, Sci};
 use crate::keyring::KeyRing;
 use crate::mka::{Forgotten, Input, Kay, Memory, Output, Policy, PortState, RekeyRefused, Status};
 use crate::secy::{CommandId, InstalledSak, SecyCommand, SecyError, TxProgress};
@@ -180,6 +180,12 @@ impl Driver {
     /// [`RekeyRefused`] where there is nothing to replace or another is to do it.
     pub fn rekey(&mut self, now: Time) -> Result<(), RekeyRefused> {
         self.kay.rekey(now)
+    }
+
+    /// Our secure channel.
+    #[must_use]
+    pub fn sci(&self) -> Sci {
+        self.kay.policy().sci
     }
 
     /// The state of the interface below, as last heard.

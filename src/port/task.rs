@@ -11,10 +11,13 @@
 mod alarm;
 mod entropy;
 mod handle;
+mod opening;
 mod plane;
 mod session;
+mod store;
 
 use std::mem;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,10 +30,11 @@ pub use handle::{PortGone, PortHandle, RekeyError, Running, Stage, View};
 
 use self::alarm::{Alarm, now};
 use self::handle::{REQUESTS_MAX, Request};
+use self::opening::{Opening, Parts};
 use self::plane::Report;
-use self::session::{Arrival, Highlights, Opening, Parts, Session};
+use self::session::{Arrival, Highlights, Session};
 use super::Link;
-use crate::dataplane::{Choice, EncryptorHome, Offload};
+use crate::dataplane::{Choice, EncryptorHome, End, Offload};
 use crate::ident::MacAddress;
 use crate::keyring::KeyRing;
 use crate::mka::{Policy, RekeyRefused};
@@ -60,6 +64,16 @@ pub struct PortSetup {
     pub delay: Duration,
 }
 
+/// Where a port has what is to outlive the daemon.
+#[derive(Clone, Debug)]
+pub struct Home {
+    /// Its encryptor.
+    pub encryptors: EncryptorHome,
+    /// The folder of the records of what the key agreement knows, each called as the interface that
+    /// faces the peer.
+    pub records: PathBuf,
+}
+
 /// An interface, as the system shows it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct LinkInfo {
@@ -86,12 +100,12 @@ const VIEW_WAIT: Duration = Duration::from_millis(200);
 
 /// Starts a port. It stops when it is told to, or when its last handle is gone.
 ///
-/// `home` is for its encryptor. `link` tells of the interface, `None` meaning that there is none. Whatever is in the way, even of
+/// `link` tells of the interface, `None` meaning that there is none. Whatever is in the way, even of
 /// the port's clock, shows in its [`View`] and is tried again.
 #[must_use]
 pub fn spawn(
     setup: PortSetup,
-    home: EncryptorHome,
+    home: Home,
     link: watch::Receiver<Option<LinkInfo>>,
 ) -> (PortHandle, JoinHandle<()>) {
     let (requests, received) = mpsc::channel(REQUESTS_MAX);
@@ -116,7 +130,7 @@ pub fn spawn(
 /// The task.
 struct Port {
     setup: PortSetup,
-    home: EncryptorHome,
+    home: Home,
     link: watch::Receiver<Option<LinkInfo>>,
     requests: mpsc::Receiver<Request>,
     changes: watch::Sender<u64>,
@@ -158,19 +172,17 @@ enum Event {
     /// The time has come; the next turn sees to it.
     Due,
     Link,
-    Opened(Result<Parts, String>),
+    Opened(Result<Box<Parts>, String>),
     Frames,
     Report(Option<Report>),
     Request(Request),
-    Stop {
-        delete: bool,
-    },
+    Stop(End),
 }
 
 impl Port {
     async fn run(mut self) {
         debug!(iface = %self.setup.interface, "port begins");
-        let delete = loop {
+        let end = loop {
             if self.has_clock() {
                 self.follow_link().await;
                 self.catch_up().await;
@@ -183,10 +195,11 @@ impl Port {
                 Event::Frames => self.receive().await,
                 Event::Report(report) => self.reported(report),
                 Event::Request(request) => self.serve(request),
-                Event::Stop { delete } => break delete || self.setup.delete_on_stop,
+                Event::Stop(End::Clear) if self.setup.delete_on_stop => break End::Delete,
+                Event::Stop(end) => break end,
             }
         };
-        self.close(delete).await;
+        self.close(end).await;
         debug!(iface = %self.setup.interface, "port has stopped");
     }
 
@@ -202,7 +215,7 @@ impl Port {
             && let Err(error) = alarm.set(due)
         {
             error!(iface = %self.setup.interface, %error, "the port's clock cannot be set");
-            return Event::Stop { delete: false };
+            return Event::Stop(End::Clear);
         }
         let (state, alarm) = (&mut self.state, &mut self.alarm);
         let clock = async {
@@ -232,14 +245,14 @@ impl Port {
                 Ok(()) => Event::Due,
                 Err(error) => {
                     error!(iface = %self.setup.interface, %error, "the port's clock fails");
-                    Event::Stop { delete: false }
+                    Event::Stop(End::Clear)
                 }
             },
             // Where nobody watches the link any more, it stays what it was.
             Ok(()) = self.link.changed() => Event::Link,
             request = self.requests.recv() => match request {
-                None => Event::Stop { delete: false },
-                Some(Request::Stop { delete }) => Event::Stop { delete },
+                None => Event::Stop(End::Clear),
+                Some(Request::Stop(end)) => Event::Stop(end),
                 Some(request) => Event::Request(request),
             },
             event = arrival => event,
@@ -270,7 +283,7 @@ impl Port {
                 ),
                 None => {}
             }
-            self.close(false).await;
+            self.close(End::Clear).await;
         }
         let Some(link) = link else {
             // What is being built up fails by itself, or is taken down when it stands.
@@ -291,9 +304,9 @@ impl Port {
     }
 
     /// Goes on when everything has been built up, or something is in the way.
-    fn opened(&mut self, result: Result<Parts, String>) {
+    fn opened(&mut self, result: Result<Box<Parts>, String>) {
         let State::Opening(opening) = mem::replace(&mut self.state, State::Fresh) else { return };
-        match result.and_then(|parts| Session::new(&self.setup, *opening, parts)) {
+        match result.and_then(|parts| Session::new(&self.setup, opening.link, *parts)) {
             Ok(session) => {
                 info!(
                     iface = %self.setup.interface,
@@ -316,7 +329,7 @@ impl Port {
         let Some(session) = self.state.session() else { return };
         session.tend();
         if let Some(fault) = session.fault() {
-            self.close(false).await;
+            self.close(End::Clear).await;
             self.block(fault.to_owned());
         }
     }
@@ -332,7 +345,7 @@ impl Port {
     async fn receive(&mut self) {
         let Some(session) = self.state.session() else { return };
         if let Err(error) = session.receive().await {
-            self.close(false).await;
+            self.close(End::Clear).await;
             self.block(format!("the socket for key-exchange frames: {error}"));
         }
         // The other ports, and the clock, come before the next batch.
@@ -390,7 +403,7 @@ impl Port {
                 }
                 let _ = answer.send(result);
             }
-            Request::Stop { .. } => {}
+            Request::Stop(_) => {}
         }
     }
 
@@ -421,11 +434,11 @@ impl Port {
         self.changes.send_modify(|count| *count = count.wrapping_add(1));
     }
 
-    /// Takes down what stands. The kernel's secure interface stays, unless it is to be deleted.
-    async fn close(&mut self, delete: bool) {
+    /// Takes down what stands and is not to be left.
+    async fn close(&mut self, end: End) {
         match mem::replace(&mut self.state, State::Fresh) {
-            State::Running(session) => session.close(delete).await,
-            State::Opening(opening) => opening.close(delete).await,
+            State::Running(session) => session.close(end).await,
+            State::Opening(opening) => opening.close(end).await,
             State::Fresh | State::Missing { .. } | State::Waiting { .. } => {}
         }
     }

@@ -77,8 +77,6 @@ all_counters! {
 
 #[cfg(test)]
 mod tests {
-    use serde::{Deserialize, Serialize};
-
     use super::*;
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::crypto::NoEntropy;
-use crate::dataplane::{Kind, Snapshot};
+use crate::dataplane::{End, Kind, Snapshot};
 use crate::keyring::KeyRing;
 use crate::mka::{RekeyRefused, Status};
 use crate::port::Link;
@@ -20,7 +20,7 @@ pub(super) enum Request {
     Ping(oneshot::Sender<()>),
     Rekey(oneshot::Sender<Result<(), RekeyRefused>>),
     SetKeys(Arc<KeyRing>, oneshot::Sender<Result<(), NoEntropy>>),
-    Stop { delete: bool },
+    Stop(End),
 }
 
 /// Reaches the task of one port. Clones reach the same one.
@@ -146,10 +146,10 @@ impl PortHandle {
 
     /// Tells the port to stop. It has stopped when its task has ended.
     ///
-    /// With `delete` its secure interface goes too where it would stay otherwise, as the kernel's.
-    pub async fn stop(&self, delete: bool) {
+    /// Where it is to be cleared and its setup says so, its secure interface goes too.
+    pub async fn stop(&self, end: End) {
         // Where it is gone, it has stopped.
-        let _gone = self.requests.send(Request::Stop { delete }).await;
+        let _gone = self.requests.send(Request::Stop(end)).await;
     }
 
     async fn ask<T>(

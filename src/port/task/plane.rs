@@ -142,14 +142,14 @@ impl Plane {
         }
     }
 
-    /// Ends it. Its encryptor has ended, or the kernel has no key left, when this returns.
-    pub(super) async fn close(mut self, delete: bool) {
+    /// Lets it go. Unless all is left, its encryptor has ended or the kernel has no key left when
+    /// this returns.
+    pub(super) async fn close(mut self, end: End) {
         self.waiting.clear();
         if self.running.is_some() {
             drop(self.done().await);
         }
         let Some(dataplane) = self.idle else { return };
-        let end = if delete { End::Delete } else { End::Clear };
         // Waiting for an encryptor or for the kernel would hold up all ports.
         if let Err(error) = spawn_blocking(move || dataplane.close(end)).await {
             warn!(%error, "a data plane did not end well");

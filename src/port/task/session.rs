@@ -5,18 +5,18 @@ use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::{JoinHandle, spawn_blocking};
 use tracing::{debug, info, warn};
 
 use super::alarm::now;
-use super::entropy::SystemEntropy;
+use super::opening::Parts;
 use super::plane::{Done, Job, Plane, Report};
+use super::store::Store;
 use super::{LinkInfo, PortSetup, Running};
 use crate::crypto::NoEntropy;
-use crate::dataplane::{Dataplane, DataplaneSettings, EncryptorHome};
-use crate::ident::{AssociationNumber, CipherSuite, Ckn, KeyId, MacAddress, MemberId, Sci};
+use crate::dataplane::End;
+use crate::ident::{AssociationNumber, CipherSuite, Ckn, KeyId, MemberId, Sci};
 use crate::keyring::KeyRing;
-use crate::mka::{Discards, KeyServer, Policy, PortState, RekeyRefused, Status};
+use crate::mka::{Discards, KeyServer, PortState, RekeyRefused, Status};
 use crate::port::{Driver, Link, PortInput, PortOutput};
 use crate::secy::SecyError;
 use crate::sys::{LinkState, PacketSocket, Readiness};
@@ -48,6 +48,7 @@ pub(super) struct Session {
     socket: PacketSocket,
     readiness: Readiness,
     plane: Plane,
+    store: Store,
     /// Why it is of the kind that it is.
     reason: String,
     buffers: Vec<[u8; FRAME_MAX]>,
@@ -84,87 +85,26 @@ pub(super) struct Highlights {
     peers: Vec<(MemberId, bool)>,
 }
 
-/// A session that is being built up. The kernel takes its time over that, and the port has other
-/// things to do meanwhile.
-pub(super) struct Opening {
-    link: LinkInfo,
-    policy: Policy,
-    task: JoinHandle<Result<Parts, String>>,
-}
-
-/// What a session is built from.
-pub(super) struct Parts {
-    socket: PacketSocket,
-    dataplane: Dataplane,
-    reason: String,
-}
-
-impl Opening {
-    /// Begins. The error is for an operator to read.
-    pub(super) fn begin(
-        setup: &PortSetup,
-        home: &EncryptorHome,
-        link: LinkInfo,
-    ) -> Result<Self, String> {
-        let LinkInfo { index, address, mtu, .. } = link;
-        if address == MacAddress([0; 6]) || address.is_group() {
-            return Err(format!("{} is not an Ethernet interface", setup.interface));
-        }
-        let policy = Policy { sci: Sci::new(address, setup.port_id), ..setup.policy.clone() };
-        let settings = DataplaneSettings {
-            choice: setup.dataplane,
-            parent: setup.interface.clone(),
-            parent_index: index,
-            parent_mtu: mtu,
-            name: setup.secure_interface.clone(),
-            sci: policy.sci,
-            suites: policy.cipher_suites.clone(),
-            offset: policy.offset,
-            settings: policy.secured(),
-            offload: setup.offload,
-            home: home.clone(),
-            life: policy.manners.life,
-            expected: Vec::new(),
-        };
-        let task = spawn_blocking(move || {
-            let socket = PacketSocket::eapol(index).map_err(|error| error.to_string())?;
-            let started = Dataplane::start(settings).map_err(|error| error.to_string());
-            let (dataplane, reason) = started?;
-            Ok(Parts { socket, dataplane, reason })
-        });
-        Ok(Self { link, policy, task })
-    }
-
-    /// Waits until it is done, once. Dropping this future loses nothing.
-    pub(super) async fn done(&mut self) -> Result<Parts, String> {
-        (&mut self.task).await.map_err(|error| error.to_string())?
-    }
-
-    /// Takes down what has been built up so far.
-    pub(super) async fn close(mut self, delete: bool) {
-        if let Ok(parts) = self.done().await {
-            Plane::new(parts.dataplane).close(delete).await;
-        }
-    }
-}
-
 impl Session {
     /// Makes a session. The error is for an operator to read; nothing is left behind then.
-    pub(super) fn new(setup: &PortSetup, from: Opening, parts: Parts) -> Result<Self, String> {
-        let (Opening { link, policy, .. }, Parts { socket, dataplane, reason }) = (from, parts);
+    pub(super) fn new(setup: &PortSetup, link: LinkInfo, parts: Parts) -> Result<Self, String> {
+        let Parts { socket, dataplane, reason, mut driver, keys, store } = parts;
         let readiness = Readiness::of(&socket).map_err(|error| error.to_string())?;
-        let sci = policy.sci;
-        let driver = Driver::new(now(), policy, &setup.keys, Box::new(SystemEntropy))
-            .map_err(|error| error.to_string())?;
+        if !Arc::ptr_eq(&keys, &setup.keys) {
+            // They were changed meanwhile.
+            driver.set_keys(now(), &setup.keys).map_err(|error| error.to_string())?;
+        }
+        let sci = driver.sci();
         Ok(Self {
             interface: setup.interface.clone(),
-            // The first `follow` brings the carrier.
+            // The first `follow` brings the carrier, or its loss.
             link: LinkInfo { carrier: false, ..link },
             sci,
             driver,
             socket,
             readiness,
             plane: Plane::new(dataplane),
+            store,
             reason,
             buffers: vec![[0; FRAME_MAX]; BATCH],
             round_at: now().after(ROUND),
@@ -247,7 +187,7 @@ impl Session {
             };
             match output {
                 PortOutput::Transmit(frame) => self.transmit(&frame),
-                PortOutput::Remember(_) => {}
+                PortOutput::Remember(record) => self.store.keep(record.as_deref()),
                 PortOutput::Secy { id, command } => self.plane.ask(Job::Command { id, command }),
                 PortOutput::PollSecy => {
                     if let Some(progress) = self.plane.snapshot().tx {
@@ -401,9 +341,12 @@ impl Session {
         }
     }
 
-    /// Takes everything down.
-    pub(super) async fn close(self, delete: bool) {
-        self.plane.close(delete).await;
+    /// Takes everything down that is not to be left.
+    pub(super) async fn close(mut self, end: End) {
+        self.plane.close(end).await;
+        if end != End::Leave {
+            self.store.keep(None);
+        }
     }
 
     /// Logs what has been refused since the last time: at most one line each, however much a
