@@ -15,6 +15,7 @@ mod keys;
 mod lifecycle;
 mod reasons;
 mod reload;
+mod restart;
 mod rig;
 mod suites;
 mod traffic;

@@ -1,0 +1,143 @@
+//! A daemon that follows another one on the same port.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::config::{Config, cak};
+use crate::rig::{CABLE, Pair, Router, SECURE};
+use crate::traffic::Traffic;
+
+/// How often each way of restarting is gone through.
+const RESTARTS: usize = 3;
+/// What a daemon says that found everything as it was left.
+const GOES_ON: &str = "goes on where the daemon before has left it";
+
+/// What the peer would notice of a restart: who we are, and how often the key was replaced.
+fn noticed(peer: &Router) -> (Value, Value) {
+    let port = peer.port();
+    (port["peers"][0]["mi"].clone(), port["rekeys"].clone())
+}
+
+/// Ends a daemon in some way and starts the next, while traffic flows.
+fn restart_under_traffic(config: &Config, end: impl Fn(&mut Router)) {
+    let mut pair = Pair::secured(config);
+    let mut traffic = Traffic::new(&pair);
+    traffic.flows();
+    let before = [noticed(&pair.a), noticed(&pair.b)];
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let flow = scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                traffic.round();
+            }
+        });
+        for _ in 0..RESTARTS {
+            for router in [&mut pair.a, &mut pair.b] {
+                end(router);
+                router.start(config);
+                router.wait_until_secured();
+            }
+        }
+        over.store(true, Ordering::Relaxed);
+        flow.join().unwrap();
+    });
+    assert_eq!(traffic.lost, 0, "of {} datagrams", traffic.sent);
+    assert_eq!([noticed(&pair.a), noticed(&pair.b)], before);
+    for router in [&pair.a, &pair.b] {
+        assert_eq!(router.log().matches(GOES_ON).count(), RESTARTS, "{}", router.log());
+    }
+}
+
+#[test]
+fn a_daemon_that_is_killed_loses_no_frame() {
+    for suite in ["gcm-aes-128", "gcm-aes-xpn-256"] {
+        restart_under_traffic(&Config::new(suite), Router::crash);
+    }
+}
+
+#[test]
+fn a_daemon_that_is_restarted_loses_no_frame() {
+    restart_under_traffic(&Config::new("gcm-aes-xpn-128"), |router| {
+        router.signal(Signal::SIGUSR2);
+        assert_eq!(router.wait_for_end().code(), Some(0));
+        assert!(router.namespace.has(SECURE), "the secure interface has gone");
+    });
+}
+
+/// What can be changed without a new session is.
+#[test]
+fn a_reload_that_changes_a_setting_loses_no_frame() {
+    let config = Config::new("gcm-aes-256");
+    let mut pair = Pair::secured(&config);
+    let mut traffic = Traffic::new(&pair);
+    let before = noticed(&pair.b);
+    let config = config.with("replay-window = 7");
+    pair.a.write("macsecd.toml", &config.text());
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let flow = scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                traffic.round();
+            }
+        });
+        let (code, _, complaint) = pair.a.macsecctl(&["reload"]);
+        assert_eq!(code, 0, "{complaint}");
+        pair.a.wait_until_secured();
+        over.store(true, Ordering::Relaxed);
+        flow.join().unwrap();
+    });
+    assert_eq!(traffic.lost, 0, "of {} datagrams", traffic.sent);
+    assert_eq!(noticed(&pair.b), before);
+    pair.a.signal(Signal::SIGTERM);
+    pair.a.wait_for_end();
+}
+
+/// Where anything does not fit, the port begins afresh, and is secured as at any start.
+#[test]
+fn a_restart_that_does_not_fit_is_a_cold_one() {
+    let config = Config::new("gcm-aes-128");
+    let mut pair = Pair::secured(&config);
+    let mut traffic = Traffic::new(&pair);
+    let record = pair.a.file("control.records").join(CABLE);
+    let good = fs::read(&record).unwrap();
+    let mut bad = good.clone();
+    bad[good.len() / 2] ^= 1;
+
+    let before = noticed(&pair.b).0;
+    pair.a.crash();
+    fs::write(&record, bad).unwrap();
+    pair.a.start(&config);
+    pair.b.wait_until("the peer is another member", |port| {
+        port["state"] == "secured" && port["peers"][0]["mi"] != before
+    });
+    pair.wait_until_secured();
+    assert!(!pair.a.log().contains(GOES_ON));
+    assert!(pair.a.log().contains("begins afresh"), "{}", pair.a.log());
+    traffic.flows();
+
+    // The record of an earlier member, whose key the data plane does not have.
+    pair.a.crash();
+    fs::write(&record, good).unwrap();
+    pair.a.start(&config);
+    pair.wait_until_secured();
+    assert!(!pair.a.log().contains(GOES_ON));
+    traffic.flows();
+}
+
+#[test]
+fn the_record_holds_no_key_and_goes_when_the_daemon_is_told_to_end() {
+    let mut pair = Pair::secured(&Config::new("gcm-aes-128"));
+    let folder = pair.a.file("control.records");
+    let record = fs::read(folder.join(CABLE)).unwrap();
+    let key = hex::decode(cak(1, 16)).unwrap();
+    assert!(!record.windows(key.len()).any(|part| part == key));
+    assert_eq!(fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
+    pair.a.signal(Signal::SIGTERM);
+    pair.a.wait_for_end();
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
+}
