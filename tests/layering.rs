@@ -62,7 +62,9 @@ const LAYERS: &[(&str, &[&str])] = &[
             "time",
         ],
     ),
-    ("dataplane", &["secy", "sys", "wire", "crypto", "ident", "time"]),
+    ("dataplane", &["dataplane::encryptor", "secy", "sys", "wire", "crypto", "ident", "time"]),
+    // Knows SAKs and no other key: what it cannot name cannot cross to another process.
+    ("dataplane::encryptor", &["dataplane", "secy", "sys", "crypto::sak", "ident"]),
     ("sys", &[]),
     ("config", &["mka::policy", "secy", "crypto", "keyring", "profile", "ident"]),
     ("profile", &["ident"]),

@@ -7,9 +7,7 @@ use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use macsecd::dataplane::kernel::{self, KernelDataplane, KernelSettings};
-use macsecd::dataplane::{
-    Dataplane, Drops, Offload, Snapshot, UserspaceDataplane, UserspaceSettings,
-};
+use macsecd::dataplane::{Drops, Offload, Snapshot, UserspaceDataplane, UserspaceSettings};
 use macsecd::ident::{CipherSuite, KeyId};
 use macsecd::secy::{Counters, SecyCommand, SecyError, SecySettings, Validate};
 use macsecd::sys::PacketSocket;
@@ -117,6 +115,34 @@ impl Watcher {
         }
         assert_eq!(self.0.statistics().unwrap().dropped, 0, "frames were missed");
         frames
+    }
+}
+
+/// A data plane of either kind, in this process.
+pub(crate) enum Dataplane {
+    Kernel(Box<KernelDataplane>),
+    Userspace(Box<UserspaceDataplane>),
+}
+
+impl Dataplane {
+    pub(crate) fn apply(&mut self, command: &SecyCommand) -> Result<(), SecyError> {
+        match self {
+            Self::Kernel(plane) => plane.apply(command),
+            Self::Userspace(plane) => plane.apply(command),
+        }
+    }
+
+    pub(crate) fn refresh(&mut self) {
+        if let Self::Kernel(plane) = self {
+            plane.refresh();
+        }
+    }
+
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        match self {
+            Self::Kernel(plane) => plane.snapshot(),
+            Self::Userspace(plane) => plane.snapshot(),
+        }
     }
 }
 

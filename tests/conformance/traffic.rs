@@ -7,7 +7,7 @@ use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::thread;
 
-use macsecd::dataplane::{Dataplane, Drops, Snapshot};
+use macsecd::dataplane::{Drops, Snapshot};
 use macsecd::ident::CipherSuite;
 use macsecd::secy::{
     Counters, FrameBuf, PreparedKey, RxTable, SecyCommand, SecySettings, validate,

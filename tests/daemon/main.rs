@@ -10,6 +10,7 @@
 mod netns;
 
 mod config;
+mod encryptor;
 mod interfaces;
 mod keys;
 mod lifecycle;

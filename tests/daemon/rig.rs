@@ -190,8 +190,18 @@ impl Router {
 
 impl Drop for Router {
     fn drop(&mut self) {
-        let Some(daemon) = &mut self.daemon else { return };
-        // Where it has ended by itself, both fail and nothing is left to do.
+        let Some(mut daemon) = self.daemon.take() else { return };
+        // Its encryptor ends with it where it is told to end, and some seconds later where it dies.
+        if let Ok(id) = i32::try_from(daemon.id())
+            && let Ok(None) = daemon.try_wait()
+        {
+            let _ = kill(Pid::from_raw(id), Signal::SIGTERM);
+        }
+        let deadline = Instant::now() + PROMISE;
+        while matches!(daemon.try_wait(), Ok(None)) && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(5));
+        }
+        // Where it has ended, both fail and nothing is left to do.
         let _ = daemon.kill();
         let _ = daemon.wait();
         if thread::panicking() {

@@ -40,7 +40,7 @@ pub struct End {
     pub plane: UserspaceDataplane,
     pub sci: Sci,
     pub ip: Ipv4Addr,
-    ssci: Ssci,
+    pub ssci: Ssci,
 }
 
 /// An SAK to install.
@@ -165,7 +165,8 @@ impl Pair {
     }
 }
 
-fn end(namespace: Namespace, number: u8, settings: SecySettings) -> End {
+/// Starts the end of this number, in the namespace of its end of the cable.
+pub fn end(namespace: Namespace, number: u8, settings: SecySettings) -> End {
     let sci = Sci::new(MacAddress([2, 0, 0, 0, 0, number]), 1);
     let ip = Ipv4Addr::new(10, 0, 0, number);
     let settings = UserspaceSettings {

@@ -96,7 +96,11 @@ impl Encryptor {
         let (mut new, child) = settings.home.spawn(&path).map_err(line)?;
         let process = Process(Some(child));
         match begin(&mut new, &settings) {
-            Ok(Ok(shown)) => Ok(Self { line: new, process, shown, kept: Vec::new() }),
+            Ok(Ok(shown)) => {
+                let encryptor = Self { line: new, process, shown, kept: Vec::new() };
+                debug!(iface = %settings.plane.parent, id = encryptor.id(), "a new encryptor");
+                Ok(encryptor)
+            }
             Ok(Err(reason)) => {
                 end(new, process);
                 Err(EncryptorStartError::Refused(reason))
@@ -206,6 +210,12 @@ impl Encryptor {
     #[must_use]
     pub fn kept(&self) -> &[InstalledSak] {
         &self.kept
+    }
+
+    /// The number of its process, where that can be seen from here.
+    #[must_use]
+    pub fn id(&self) -> Option<u32> {
+        self.line.peer().and_then(|id| u32::try_from(id.as_raw()).ok())
     }
 
     /// Lets it go. Where it is to end, it has when this returns, and its secure interface with it.

@@ -15,6 +15,8 @@ use zeroize::{Zeroize as _, Zeroizing};
 use super::protocol::MESSAGE_MAX;
 
 /// One end of the line.
+///
+/// A wait with a limit ends for any signal, even one that is handled, so each is begun again then.
 #[derive(Debug)]
 pub(super) struct Line {
     socket: Socket,
@@ -52,12 +54,9 @@ impl Line {
         let socket = Socket::new(Domain::UNIX, Type::SEQPACKET, None)?;
         // A queue of callers that nobody looks at is not waited for.
         socket.set_nonblocking(true)?;
-        match socket.connect(&SockAddr::unix(path)?) {
-            Ok(()) => {}
-            Err(error) => match error.kind() {
-                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => return Ok(None),
-                _ => return Err(error),
-            },
+        if let Err(error) = socket.connect(&SockAddr::unix(path)?) {
+            let nobody = [io::ErrorKind::NotFound, io::ErrorKind::ConnectionRefused];
+            return if nobody.contains(&error.kind()) { Ok(None) } else { Err(error) };
         }
         socket.set_nonblocking(false)?;
         Self::new(socket).map(Some)
@@ -77,21 +76,21 @@ impl Line {
     /// Sends octets as they are.
     pub(super) fn send_octets(&self, octets: &[u8]) -> io::Result<()> {
         // A datagram goes whole or not at all.
-        (&self.socket).write(octets).map(|_| ())
+        again(|| (&self.socket).write(octets)).map(|_| ())
     }
 
     /// Sends a message.
     pub(super) fn send(&mut self, message: &impl Serialize) -> io::Result<()> {
         let Buffer(buffer) = &mut self.buffer;
         let octets = postcard::to_slice(message, buffer).map_err(io::Error::other)?;
-        let sent = (&self.socket).write(octets).map(|_| ());
+        let sent = again(|| (&self.socket).write(octets)).map(|_| ());
         octets.zeroize();
         sent
     }
 
     /// Receives octets as they are; none where the other end has hung up.
     pub(super) fn receive_octets<'a>(&self, buffer: &'a mut [u8]) -> io::Result<&'a [u8]> {
-        let length = (&self.socket).read(buffer)?;
+        let length = again(|| (&self.socket).read(buffer))?;
         Ok(buffer.get(..length).unwrap_or_default())
     }
 
@@ -102,7 +101,7 @@ impl Line {
     /// [`io::ErrorKind::InvalidData`] where it is none; whatever the system says.
     pub(super) fn receive<T: DeserializeOwned>(&mut self) -> io::Result<Option<T>> {
         let Buffer(buffer) = &mut self.buffer;
-        let length = (&self.socket).read(buffer)?;
+        let length = again(|| (&self.socket).read(buffer))?;
         let octets = buffer.get_mut(..length).unwrap_or_default();
         if octets.is_empty() {
             return Ok(None);
@@ -132,24 +131,32 @@ impl Line {
     }
 }
 
+fn again(mut work: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+    loop {
+        match work() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return done,
+        }
+    }
+}
+
 impl AsFd for Line {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
 }
 
-/// Listens at `path`, where nothing is.
-pub(super) fn listen(path: &Path) -> io::Result<Socket> {
+/// Makes a socket at `path`, where nothing is, for another process to listen on.
+pub(super) fn bind(path: &Path) -> io::Result<Socket> {
     let socket = Socket::new(Domain::UNIX, Type::SEQPACKET, None)?;
     socket.bind(&SockAddr::unix(path)?)?;
-    socket.listen(BACKLOG)?;
     Ok(socket)
 }
 
-/// Takes up a socket that somebody else has made, as this process's own: whoever calls from now on
-/// is told by the system who answers.
-pub(super) fn take_up(listener: OwnedFd) -> io::Result<Socket> {
-    let socket = Socket::from(listener);
+/// Listens on a socket that another process has made. Whoever calls is told by the system that this
+/// one answers.
+pub(super) fn listen(socket: OwnedFd) -> io::Result<Socket> {
+    let socket = Socket::from(socket);
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
     Ok(socket)

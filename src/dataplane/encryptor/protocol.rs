@@ -29,7 +29,7 @@ use crate::sys::LinkState;
 /// The version of all that follows the greeting.
 pub(super) const VERSION: u16 = 1;
 
-/// The longest message: what 256 members with four keys each come to, and as much again.
+/// The longest message: what 256 members with four keys each come to, and half as much again.
 pub(super) const MESSAGE_MAX: usize = 128 * 1024;
 
 const MAGIC: &[u8; 17] = b"macsecd encryptor";
@@ -337,5 +337,180 @@ impl<'de> Deserialize<'de> for Octets {
         }
 
         deserializer.deserialize_bytes(Taker)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ident::{KeyNumber, MacAddress, MemberId};
+    use crate::secy::Validate;
+
+    const KI: KeyId = KeyId { server: MemberId::from_octets([7; 12]), number: KeyNumber(300) };
+    const SCI: Sci = Sci::new(MacAddress([2, 0, 0, 0, 0, 1]), 1);
+    const MEMBER: RxMember = RxMember { sci: SCI, ssci: None, lowest_pn: PacketNumber(1) };
+    const SETTINGS: SecySettings = SecySettings {
+        protect: true,
+        validate: Validate::Strict,
+        replay_protect: true,
+        replay_window: 0,
+        include_sci: true,
+    };
+
+    fn octets(message: &impl Serialize) -> Vec<u8> {
+        let mut buffer = vec![0; MESSAGE_MAX];
+        postcard::to_slice(message, &mut buffer).unwrap().to_vec()
+    }
+
+    fn install(suite: CipherSuite, ssci: Option<Ssci>) -> SecyCommand {
+        let sak = Sak::new(Zeroizing::new(vec![0x5a; suite.sak_len()])).unwrap();
+        let (offset, salt) =
+            (ConfidentialityOffset::Offset0, suite.is_xpn().then(|| Salt::new(KI)));
+        let key = Arc::new(SecyKey { ki: KI, suite, offset, sak, salt });
+        let receive = vec![RxMember { ssci: ssci.map(|_| Ssci(2)), ..MEMBER }];
+        let an = AssociationNumber::from_low_bits(3);
+        SecyCommand::InstallSak(InstallSak { key, an, ssci, receive })
+    }
+
+    /// An encryptor of another version must be told apart, and told to end, whatever else changes.
+    #[test]
+    fn the_greeting_and_the_end_have_their_octets_for_all_time() {
+        let greeting = Greeting { version: 0x0102, engaged: true };
+        assert_eq!(&greeting.encode(), b"macsecd encryptor\x01\x02\x01");
+        assert_eq!(Greeting::decode(&greeting.encode()), Some(greeting));
+        assert_eq!(Greeting::decode(b"macsecd encryptor\x01\x02"), None);
+        assert_eq!(Greeting::decode(b"something quite else"), None);
+        assert_eq!(octets(&Request::End), [0]);
+    }
+
+    /// Where this fails, [`VERSION`] goes up by one, and what is written here with it.
+    #[test]
+    fn the_messages_of_this_version_have_these_octets() {
+        assert_eq!(VERSION, 1);
+        let ki = [&[7; 12][..], &[0xac, 2]].concat();
+        let member = [2, 0, 0, 0, 0, 1, 0, 1, 0, 1];
+        let message = |command| octets(&Request::Command(Command::of(&command)));
+        let installed = message(install(CipherSuite::GcmAes128, None));
+        let parts: [&[u8]; 9] =
+            [&[3, 2], &ki, &[0], &[1], &[16], &[0x5a; 16], &[3], &[0, 1], &member];
+        assert_eq!(installed, parts.concat());
+        assert_eq!(message(SecyCommand::SetControlledPort(true)), [3, 1, 1]);
+        assert_eq!(message(SecyCommand::EnableTx(KI)), [&[3, 5], &ki[..]].concat());
+        assert_eq!(message(SecyCommand::RemoveSak(KI)), [&[3, 6], &ki[..]].concat());
+        assert_eq!(message(SecyCommand::Configure(SETTINGS)), [3, 0, 1, 2, 1, 0, 1]);
+        assert_eq!(octets(&Request::ParentMtu(1500)), [4, 0xdc, 0x0b]);
+        assert_eq!(octets(&Request::Look), [5]);
+        let life = Duration::from_secs(6);
+        assert_eq!(octets(&Request::Attach { life }), [2, 6, 0]);
+        // A counter more or less is a change, too.
+        assert_eq!(octets(&Counters::default()).len(), 29);
+        assert_eq!(octets(&Drops::default()).len(), 7);
+    }
+
+    #[test]
+    fn every_command_comes_back_as_it_was() {
+        let (ki, sci) = (KI, SCI);
+        for command in [
+            SecyCommand::Configure(SETTINGS),
+            SecyCommand::SetControlledPort(false),
+            install(CipherSuite::GcmAes256, None),
+            install(CipherSuite::GcmAesXpn128, Some(Ssci(1))),
+            SecyCommand::AddReceiver { ki, member: MEMBER },
+            SecyCommand::RemoveReceiver(sci),
+            SecyCommand::EnableTx(ki),
+            SecyCommand::RemoveSak(ki),
+            SecyCommand::RaiseLowestPn { ki, sci, lowest_pn: PacketNumber(u64::MAX) },
+        ] {
+            let sent = octets(&Request::Command(Command::of(&command)));
+            let Request::Command(received) = postcard::from_bytes(&sent).unwrap() else {
+                panic!("it is a command");
+            };
+            let received = received.into_command().unwrap();
+            assert_eq!(format!("{received:?}"), format!("{command:?}"));
+            if let (SecyCommand::InstallSak(a), SecyCommand::InstallSak(b)) = (&received, &command)
+            {
+                assert!(a.key.sak.same_as(&b.key.sak));
+            }
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_an_sak_is_none() {
+        let mut sent = octets(&Command::of(&install(CipherSuite::GcmAes128, None)));
+        let at = sent.iter().position(|&octet| octet == 16).unwrap();
+        sent[at] = 15;
+        sent.remove(at + 1);
+        let command: Command = postcard::from_bytes(&sent).unwrap();
+        assert!(matches!(command.into_command(), Err(SecyError::Invalid(_))));
+        sent[at] = 33;
+        sent.extend([0; 64]);
+        assert!(postcard::from_bytes::<Command>(&sent).is_err());
+    }
+
+    #[test]
+    fn nothing_of_a_key_is_printed() {
+        let command = Command::of(&install(CipherSuite::GcmAes128, None));
+        let printed = format!("{command:?}");
+        assert!(printed.contains("Octets(..)") && !printed.contains("90"), "{printed}");
+    }
+
+    #[test]
+    fn an_error_comes_back_with_its_words() {
+        let an = AssociationNumber::from_low_bits(2);
+        for error in [
+            SecyError::KeyUsedBefore(KI),
+            SecyError::AssociationBusy { an, by: KI },
+            SecyError::NoSuchKey(KI),
+            SecyError::Refused("no".to_owned()),
+        ] {
+            assert_eq!(SecyError::from(Refusal::from(error.clone())), error);
+        }
+        let invalid = SecyError::Invalid("nonsense");
+        assert_eq!(SecyError::from(Refusal::from(invalid.clone())).to_string(), "nonsense");
+    }
+
+    /// 256 members, each received with four keys, whatever their numbers.
+    #[test]
+    fn the_longest_answer_has_room() {
+        let receivers = vec![
+            RxMember {
+                sci: SCI,
+                ssci: Some(Ssci(u32::MAX)),
+                lowest_pn: PacketNumber(u64::MAX)
+            };
+            crate::secy::CHANNELS_MAX
+        ];
+        let ki = KeyId { number: KeyNumber(u32::MAX), ..KI };
+        let sak = || HeldSak {
+            ki,
+            suite: CipherSuite::GcmAesXpn256,
+            offset: ConfidentialityOffset::Offset0,
+            an: 3,
+            ssci: Some(Ssci(u32::MAX)),
+            receivers: receivers.clone(),
+            transmit: TransmitState::Superseded,
+        };
+        let text = "x".repeat(16);
+        let plane = UserspaceSettings {
+            parent: text.clone(),
+            parent_index: u32::MAX,
+            parent_mtu: u32::MAX,
+            name: text,
+            sci: SCI,
+            settings: SETTINGS,
+        };
+        let held = Held { plane, open: true, saks: vec![sak(), sak(), sak(), sak()] };
+        let number = PacketNumber(u64::MAX);
+        let shown = Shown {
+            counters: Counters::default(),
+            drops: Drops::default(),
+            tx: Some((ki, number)),
+            rx: vec![(ki, SCI, number, number); 4 * crate::secy::CHANNELS_MAX],
+            parent: LinkState::Running,
+            secure_interface: LinkState::Running,
+            alive: true,
+        };
+        let length = octets(&Answer::Held(Box::new(held), shown)).len();
+        assert!(length > 50_000 && length / 2 * 3 < MESSAGE_MAX, "{length} octets");
     }
 }

@@ -16,7 +16,7 @@ use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFl
 use socket2::Socket;
 use tracing::{debug, info, warn};
 
-use super::line::{Line, take_up};
+use super::line::{Line, listen};
 use super::protocol::{Answer, Greeting, Held, HeldSak, Refusal, Request, VERSION};
 use crate::dataplane::{UserspaceDataplane, UserspaceSettings};
 use crate::secy::{SecyCommand, SecyError};
@@ -30,13 +30,14 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// to us alone, and is waited for.
 const UNHEARD: [Signal; 3] = [Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT];
 
-/// Runs an encryptor until a daemon ends it, or none has come for too long. `listener` is bound to
+/// Runs an encryptor until a daemon ends it, or none has come for too long. `socket` is bound to
 /// `path`, which is removed in the end. To be called before this process has a second thread.
 ///
 /// # Errors
 ///
 /// What the system refuses at the beginning, or at once while it is waited for something.
-pub fn serve(listener: OwnedFd, path: PathBuf) -> io::Result<()> {
+pub fn serve(socket: OwnedFd, path: PathBuf) -> io::Result<()> {
+    let interface = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let place = Place::new(path)?;
     let signals = signals()?;
     let flags = TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC;
@@ -46,10 +47,11 @@ pub fn serve(listener: OwnedFd, path: PathBuf) -> io::Result<()> {
         plane: None,
         client: None,
         _place: place,
-        listener: take_up(listener)?,
+        listener: listen(socket)?,
         signals,
         timer,
         life: BEGIN,
+        interface,
     };
     server.arm()?;
     server.run()
@@ -66,6 +68,8 @@ struct Server {
     /// Rings when there has been no daemon for too long.
     timer: TimerFd,
     life: Duration,
+    /// For the log.
+    interface: String,
 }
 
 struct Plane {
@@ -105,11 +109,11 @@ impl Server {
                 Event::Client => self.attend()?,
                 Event::Call => self.answer_call()?,
                 Event::Late => {
-                    warn!(iface = %self.interface(), "no daemon has come: frames stop");
+                    warn!(iface = %self.interface, "no daemon has come: frames stop");
                     Next::End
                 }
                 Event::Terminate => {
-                    info!(iface = %self.interface(), "the encryptor is told to end");
+                    info!(iface = %self.interface, "the encryptor is told to end");
                     Next::End
                 }
             };
@@ -166,8 +170,8 @@ impl Server {
                 self.client = Some(line);
                 self.timer.unset()?;
             }
-            Ok(_) => debug!(iface = %self.interface(), "a second daemon was sent away"),
-            Err(error) => debug!(iface = %self.interface(), %error, "a caller was sent away"),
+            Ok(_) => debug!(iface = %self.interface, "a second daemon was sent away"),
+            Err(error) => debug!(iface = %self.interface, %error, "a caller was sent away"),
         }
         Ok(Next::On)
     }
@@ -237,7 +241,7 @@ impl Server {
             return Ok(Next::End);
         }
         let life = self.life;
-        info!(iface = %self.interface(), %why, ?life, "the daemon has gone; frames go on");
+        info!(iface = %self.interface, %why, ?life, "the daemon has gone; frames go on");
         self.arm()?;
         Ok(Next::On)
     }
@@ -256,10 +260,6 @@ impl Server {
         {
             debug!(iface = %plane.settings.parent, %error, "the port could not be closed first");
         }
-    }
-
-    fn interface(&self) -> &str {
-        self.plane.as_ref().map_or("", |plane| &plane.settings.parent)
     }
 }
 

@@ -7,10 +7,12 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as 
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::unistd::geteuid;
 
-use super::line::{Line, listen};
+use super::line::{Line, bind};
 
 /// Where a daemon's encryptors live, and what they are.
 #[derive(Clone, Debug)]
@@ -26,6 +28,11 @@ pub struct EncryptorHome {
     /// pipe, somebody may be waiting for the end.
     pub inherits_stderr: bool,
 }
+
+/// How long it may take until it listens. It takes milliseconds.
+const BEGIN: Duration = Duration::from_secs(5);
+/// How often it is called meanwhile.
+const LOOK: Duration = Duration::from_millis(1);
 
 /// What of our environment an encryptor gets to see: where the log goes, and how a panic looks.
 const ENVIRONMENT: [&str; 2] = ["JOURNAL_STREAM", "RUST_BACKTRACE"];
@@ -57,16 +64,17 @@ impl EncryptorHome {
             // One that was killed has left it.
             Ok(()) | Err(_) => {}
         }
-        // It listens before the encryptor runs, so that there is nothing to wait for; and it ends
-        // with the encryptor, because nobody else holds it on to it.
-        let listener = listen(path)?;
+        let socket = bind(path)?;
         fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
-        let child = self.command(path, listener.into()).spawn()?;
-        match Line::call(path) {
-            Ok(Some(line)) => Ok((line, child)),
-            Ok(None) => Err(io::ErrorKind::ConnectionRefused.into()),
-            Err(error) => Err(error),
+        // Nobody but the encryptor holds it from here on, so that it ends with the encryptor.
+        let mut child = self.command(path, socket.into()).spawn()?;
+        let called = call(path, &mut child);
+        if called.is_err() {
+            let _ = child.kill();
+            let _ = child.wait();
+            let _ = fs::remove_file(path);
         }
+        called.map(|line| (line, child))
     }
 
     fn command(&self, path: &Path, listener: OwnedFd) -> Command {
@@ -80,5 +88,22 @@ impl EncryptorHome {
         let stderr = if self.inherits_stderr { Stdio::inherit() } else { Stdio::null() };
         command.stdin(Stdio::from(listener)).stdout(Stdio::null()).stderr(stderr);
         command
+    }
+}
+
+/// Calls an encryptor that is starting.
+fn call(path: &Path, child: &mut Child) -> io::Result<Line> {
+    let deadline = Instant::now() + BEGIN;
+    loop {
+        if let Some(line) = Line::call(path)? {
+            return Ok(line);
+        }
+        if let Some(status) = child.try_wait()? {
+            return Err(io::Error::other(format!("it has ended with {status}")));
+        }
+        if Instant::now() > deadline {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        thread::sleep(LOOK);
     }
 }
