@@ -144,6 +144,14 @@ impl Dataplane {
             Self::Userspace(plane) => plane.snapshot(),
         }
     }
+
+    /// Userspace loses no key without dying.
+    fn take_lost(&mut self) -> Vec<KeyId> {
+        match self {
+            Self::Kernel(plane) => plane.take_lost(),
+            Self::Userspace(_) => Vec::new(),
+        }
+    }
 }
 
 impl Plane {

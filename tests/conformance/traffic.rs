@@ -20,7 +20,7 @@ use CipherSuite::{GcmAes128, GcmAes256, GcmAesXpn128, GcmAesXpn256};
 use crate::frame::{ETHERTYPE_MACSEC, Key, between, ethertype};
 use crate::netns::{Namespace, eventually};
 use crate::plane::{
-    PARENT, SECURE, Watcher, kernel_is_there, start_dataplane, stay_on_one_processor,
+    Dataplane, PARENT, SECURE, Watcher, kernel_is_there, start_dataplane, stay_on_one_processor,
 };
 use crate::secy::{Frame, OWN, PEER, STRICT, Station, Who};
 
