@@ -3,10 +3,14 @@
 #![cfg(feature = "daemon")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+#[path = "kernel_faults/adopt.rs"]
+mod adopt;
 #[path = "kernel_faults/chaos.rs"]
 mod chaos;
 #[path = "fake_kernel/mod.rs"]
 mod fake_kernel;
+#[path = "kernel_faults/killed.rs"]
+mod killed;
 #[path = "kernel_faults/matrix.rs"]
 mod matrix;
 #[path = "kernel_faults/model.rs"]

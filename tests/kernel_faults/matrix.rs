@@ -12,7 +12,7 @@ use crate::rig::{PARENT_INDEX, PEER, Port, SECURE, STRICT, THIRD, machine, words
 const OTHER_INDEX: u32 = PARENT_INDEX - 1;
 
 /// What can befall one request.
-const FAULTS: &[Fault] = &[
+pub(crate) const FAULTS: &[Fault] = &[
     Fault::Refused(libc::ENOBUFS),
     Fault::Refused(libc::EBUSY),
     Fault::Refused(libc::EEXIST),

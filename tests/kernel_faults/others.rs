@@ -76,6 +76,20 @@ fn a_key_that_is_gone_back_to_and_was_lost_meanwhile_is_reported() {
     assert_eq!(lost_after_looking(&mut port), [ki(1)]);
 }
 
+/// Or nothing would go out any more.
+#[test]
+fn a_key_that_is_lost_takes_over_from_nobody() {
+    let (kernel, mut port) = secured();
+    assert!(port.install());
+    kernel.edit(SECURE, |secy| secy.tx[2] = None);
+    assert_eq!(lost_after_looking(&mut port), [ki(2)]);
+    port.enable();
+    assert_eq!(port.latest, Some(1), "the second is refused");
+    assert_eq!(lost_after_looking(&mut port), []);
+    port.check("with the first key");
+    assert_eq!(kernel.transmit(SECURE, 1), 1);
+}
+
 #[test]
 fn a_packet_number_set_back_costs_the_key() {
     let (kernel, mut port) = secured();

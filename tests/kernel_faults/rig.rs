@@ -135,6 +135,19 @@ impl Port {
         }
     }
 
+    /// With a data plane that has taken up keys up to this number, and keeps what sends.
+    pub(crate) fn taken_up(
+        kernel: FakeKernel,
+        plane: KernelDataplane,
+        suite: CipherSuite,
+        number: u32,
+    ) -> Self {
+        let (open, kept) = (plane.is_open(), plane.kept());
+        let wanted = SecyModel::resumed(OWN, STRICT, open, kept).unwrap();
+        let latest = wanted.transmitting_ki().map(|ki| ki.number.0);
+        Self { wanted, latest, number, ..Self::on(kernel, plane, suite) }
+    }
+
     /// A port that is open, with one key in use.
     pub(crate) fn secured(kernel: FakeKernel, suite: CipherSuite) -> Self {
         let mut port = Self::new(kernel, suite);
