@@ -9,6 +9,7 @@ mod fake_kernel;
 #[path = "../support/netns.rs"]
 mod netns;
 
+mod adopt;
 mod differential;
 mod machine;
 mod nonces;

@@ -5,7 +5,8 @@
 //! compare (`reconcile`), carry out step by step (`step`, `link`), and look again, until there is
 //! nothing left to do. The same runs every half second, because the kernel says nothing when an SA
 //! runs out of packet numbers or somebody else changes something. What must not be put back, a
-//! transmit SA, is kept in the `ledger`, and reported as lost.
+//! transmit SA, is kept in the `ledger`, and reported as lost. What a process before us left goes on
+//! where it is known and no nonce can repeat (`adopt`).
 //!
 //! What the kernel cannot do: there is no confidentiality offset, and with the Controlled Port
 //! closed it still delivers what arrives under a good SA.
