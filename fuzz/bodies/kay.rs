@@ -38,6 +38,7 @@ fn policy(shape: u8) -> Policy {
         delay_protect: shape & 4 != 0,
         include_sci: true,
         rekey_after: (shape & 16 != 0).then_some(Duration::from_secs(30)),
+        rekey_octets: None,
         destination: MacAddress::PAE_GROUP,
         manners: Manners {
             version: if shape & 32 == 0 { MkaVersion::V3 } else { MkaVersion::V1 },

@@ -185,6 +185,7 @@ fn policy(link: &LinkSettings) -> Policy {
         delay_protect: link.delay_protect,
         include_sci: link.include_sci,
         rekey_after: link.rekey,
+        rekey_octets: None,
         destination: MacAddress::PAE_GROUP,
         manners: manners(link),
     }

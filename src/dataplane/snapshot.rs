@@ -1,6 +1,7 @@
 //! What a data plane tells of itself.
 
-use crate::ident::{KeyId, PacketNumber, Sci};
+pub use crate::secy::RxProgress;
+
 use crate::secy::{Counters, TxProgress};
 use crate::sys::LinkState;
 
@@ -40,19 +41,6 @@ pub struct KernelState {
     pub last_interference: Option<String>,
     /// The other MACsec interfaces on the same parent, by name.
     pub neighbours: Vec<String>,
-}
-
-/// How far a receive SA has come.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct RxProgress {
-    /// Whose key.
-    pub ki: KeyId,
-    /// Whose frames.
-    pub sci: Sci,
-    /// The number after the highest received.
-    pub next_pn: PacketNumber,
-    /// The lowest number still good.
-    pub lowest_pn: PacketNumber,
 }
 
 /// Frames that were lost before or after the SecY, where no standard counts them.

@@ -1,7 +1,7 @@
 //! What goes into a KaY and what comes out.
 
 use crate::ident::KeyId;
-use crate::secy::{CommandId, SecyCommand, SecyError, TxProgress};
+use crate::secy::{CommandId, Octets, RxProgress, SecyCommand, SecyError, TxProgress};
 
 /// Something that happened outside of the KaY.
 #[derive(Debug)]
@@ -25,6 +25,11 @@ pub enum Input<'a> {
     SakLost(KeyId),
     /// The data plane told how many packet numbers are spent.
     TxProgress(TxProgress),
+    /// The data plane told how far those have come whom it receives.
+    RxProgress(&'a [RxProgress]),
+    /// The data plane told how many octets it has counted. It goes with the key of the last
+    /// [`Input::TxProgress`].
+    Octets(Octets),
 }
 
 /// Something that the KaY wants done. Outputs come in the order in which they must be done: the

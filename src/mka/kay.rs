@@ -52,8 +52,10 @@ pub struct Kay {
     pub(super) retry_at: Option<Time>,
     /// When an SAK that the data plane failed us with was last replaced.
     pub(super) replaced: Option<Time>,
-    /// Until when the SAs and the decision of a server stand that is to meet us again.
+    /// Until when the SAs and the decision stand of those who are to meet us again under a new MI.
     pub(super) held: Option<Time>,
+    /// The key whose packet numbers were about to run out when a new MI asked for another.
+    pub(super) outlived: Option<KeyId>,
     pub(super) suspension: Option<Suspension>,
     pub(super) commands: Commands,
     pub(super) open: bool,
@@ -129,6 +131,7 @@ impl Kay {
             retry_at: None,
             replaced: None,
             held: None,
+            outlived: None,
             suspension: None,
             commands: Commands::default(),
             open: false,
@@ -165,6 +168,8 @@ impl Kay {
             Input::Secy { id, result } => self.answered(now, id, result),
             Input::SakLost(ki) => self.sak_lost(now, ki),
             Input::TxProgress(progress) => self.progress.note(now, progress),
+            Input::RxProgress(all) => self.note_received(now, all),
+            Input::Octets(octets) => self.progress.note_octets(octets),
         }
         self.settle(now);
     }

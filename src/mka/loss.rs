@@ -115,6 +115,46 @@ impl Kay {
         true
     }
 
+    /// Takes new MIs where the numbers of those before are used up (802.1X-2020 9.4.2).
+    pub(super) fn renew_spent(&mut self, now: Time) {
+        for index in 0..self.participants.len() {
+            let Some(participant) = self.participants.get_mut(index) else { continue };
+            if participant.is_spent()
+                && participant.renew(now, self.entropy.as_mut())
+                && self.principal == Some(index)
+            {
+                self.hold(now);
+            }
+        }
+    }
+
+    /// Takes a new MI in the CA that drives the SecY; tells whether there was randomness for one.
+    pub(super) fn renew_principal(&mut self, now: Time) -> bool {
+        let principal = self.principal.and_then(|index| self.participants.get_mut(index));
+        let renewed = principal.is_some_and(|of| of.renew(now, self.entropy.as_mut()));
+        if renewed {
+            self.hold(now);
+        }
+        renewed
+    }
+
+    /// Has the SAs and the decision stand while the others meet us under our new MI, make before
+    /// break: nobody has gone, and what is sent and received goes on with the SAK that there is.
+    pub(super) fn hold(&mut self, now: Time) {
+        self.held = self.cp.transmits_with().map(|_| now.after(self.policy.manners.life));
+    }
+
+    /// Tells whether all are live again that we receive with the key in use.
+    pub(super) fn has_met_all(&self) -> bool {
+        let sak = self.cp.transmits_with().and_then(|slot| self.saks.get(slot.ki));
+        let receivers = sak.and_then(|sak| sak.receivers.as_ref()).into_iter().flatten();
+        let mut received = receivers.filter(|&(_, &present)| present);
+        received.all(|(&sci, _)| {
+            let mut live = self.principal().into_iter().flat_map(|of| of.peers.live());
+            live.any(|(_, peer)| peer.sci == sci)
+        })
+    }
+
     /// Tells whether the key server sends with the key that we send with, and so still receives
     /// with it, too.
     fn server_stays(&self) -> bool {
@@ -123,7 +163,7 @@ impl Kay {
         peer.zip(self.cp.transmits_with()).is_some_and(|(peer, slot)| peer.transmits(slot.ki))
     }
 
-    /// Tells whether we wait to meet our key server again, to whom we are a new member.
+    /// Tells whether we wait to be met again, being a new member to the others.
     pub(super) fn is_held(&self, now: Time) -> bool {
         self.held.is_some_and(|until| now < until)
     }

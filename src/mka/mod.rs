@@ -54,6 +54,9 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 pub mod timers;
+mod wear;
+#[cfg(test)]
+mod wear_tests;
 
 pub use cp::CpState;
 pub use discard::{Discard, Discards};

@@ -31,6 +31,9 @@ pub struct Policy {
     pub include_sci: bool,
     /// The age at which we, as key server, replace an SAK; `None` for never.
     pub rekey_after: Option<Duration>,
+    /// The octets of user data, in the busier direction, after which we replace one; `None` for as
+    /// many as packet numbers allow.
+    pub rekey_octets: Option<u64>,
     /// Where MKPDUs go.
     pub destination: MacAddress,
     /// How to speak with those whose ways differ.

@@ -21,9 +21,7 @@ use crate::ident::{
 };
 use crate::secy::{SecyCommand, SecyKey};
 use crate::time::Time;
-use crate::wire::{
-    Basic, DistributedSak, Eapol, MacsecCapability, Mkpdu, RawMkpdu, SakUse, SakUseKey, SakUseSet,
-};
+use crate::wire::{Basic, DistributedSak, Eapol, MacsecCapability, Mkpdu, RawMkpdu, SakUseSet};
 
 /// Who an MKPDU that was not believed says it is from.
 fn sighting(now: Time, raw: &RawMkpdu<'_>) -> Sighting {
@@ -70,6 +68,9 @@ impl Kay {
             if discard == Discard::OwnAddress {
                 self.evidence.own_address = Some(now);
             }
+            if discard == Discard::OwnMemberId && self.principal == Some(index) {
+                self.hold(now);
+            }
             return Err(discard);
         }
         self.accepted += 1;
@@ -100,9 +101,8 @@ impl Kay {
         match &mkpdu.sak_use {
             Some(SakUseSet::Keys(sak_use)) => {
                 peer.sak_use = Some(*sak_use);
-                let sci = peer.sci;
                 if self.principal == Some(index) && sak_use.delay_protect {
-                    self.raise_lowest_pns(sci, sak_use, mkpdu);
+                    self.raise_lowest_pns(index, mkpdu.basic.mi);
                 }
             }
             // Whoever has keys of this CA names them in each MKPDU; others depend on that, too.
@@ -111,23 +111,20 @@ impl Kay {
     }
 
     /// Delay protection (802.1X-2020 9.10): frames below what the peer says are late.
-    fn raise_lowest_pns(&mut self, sci: Sci, sak_use: &SakUse, mkpdu: &Mkpdu) {
-        let (latest_high, old_high) =
-            mkpdu.xpn.as_ref().map_or((0, 0), |xpn| (xpn.latest_lpn_high, xpn.old_lpn_high));
-        let latest = sak_use.latest.iter().map(|key| (key, latest_high));
-        let old = sak_use.old.iter().map(|key| (key, old_high));
-        let bound = |(key, high): (&SakUseKey, u32)| {
-            let sak = self.saks.get(key.ki)?;
+    fn raise_lowest_pns(&mut self, index: usize, mi: MemberId) {
+        let peer = self.participants.get(index).and_then(|of| of.peers.get(mi));
+        let Some(peer) = peer else { return };
+        let sci = peer.sci;
+        let bound = |ki: KeyId| {
+            let sak = self.saks.get(ki)?;
             let is_received = |has: &BTreeMap<Sci, bool>| has.get(&sci) == Some(&true);
             if !sak.receivers.as_ref().is_some_and(is_received) {
                 return None;
             }
-            // Without the high half an XPN number cannot be told, and other numbers have none.
-            let high = if sak.key.suite.is_xpn() { mkpdu.xpn.as_ref().map(|_| high)? } else { 0 };
-            let lowest_pn = u64::from(high) << 32 | u64::from(key.llpn);
-            (lowest_pn > 0).then_some((key.ki, PacketNumber(lowest_pn)))
+            let lowest_pn = self.progress.llpn_of(peer, ki, sak.key.suite.is_xpn())?;
+            (lowest_pn > 0).then_some((ki, PacketNumber(lowest_pn)))
         };
-        let raises: Vec<_> = latest.chain(old).filter_map(bound).collect();
+        let raises: Vec<_> = peer.uses().filter_map(|(key, _)| bound(key.ki)).collect();
         for (ki, lowest_pn) in raises {
             self.command(SecyCommand::RaiseLowestPn { ki, sci, lowest_pn });
         }

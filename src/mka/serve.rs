@@ -22,10 +22,6 @@ use crate::secy::SecyKey;
 use crate::time::Time;
 use crate::wire::MacsecCapability;
 
-/// From here on a packet number space counts as nearly used up (802.1X-2020 9.8).
-const PENDING_EXHAUSTION_32: u64 = 0xc000_0000;
-const PENDING_EXHAUSTION_64: u64 = 0xc000_0000_0000_0000;
-
 /// How much longer than MKA Hello Time the first SAK waits for members that have not proved
 /// themselves. Who is to join does so with its next hello at the latest, which may come late.
 const JOINING: Duration = Duration::from_millis(500);
@@ -53,18 +49,20 @@ impl Kay {
 
     /// Tells whether we are to make a fresh SAK (802.1X-2020 9.8), spacing rules aside.
     fn wants_fresh_sak(&self, now: Time) -> bool {
-        let serves = self.is_server() && !self.is_suspended(now);
+        let serves = self.is_server();
         let Some(principal) = self.principal().filter(|_| serves) else { return false };
-        let Some(distribution) = &self.distribution else { return true };
-        if distribution.members != live_members(principal) {
+        // Whoever is away takes no SAK; but nobody can send when packet numbers have run out.
+        let away = self.is_suspended(now);
+        let Some(distribution) = &self.distribution else { return !away };
+        if distribution.members != live_members(principal) && !away {
             return true;
         }
         let aged = self.rekey_due().is_some_and(|at| at <= now);
         // One that has arrived is about to take over, so the one before it no longer counts.
         let before = self.cp.transmits_with().filter(|_| !self.has_arrived(distribution));
         let in_use = before.map_or(distribution.ki, |slot| slot.ki);
-        let exhausted = self.is_nearly_exhausted(in_use);
-        self.may_follow(distribution) <= now && (self.rekey_wanted || aged || exhausted)
+        let wanted = !away && (self.rekey_wanted || aged);
+        self.may_follow(distribution) <= now && (wanted || self.is_worn(now, in_use))
     }
 
     /// Whether all members have it, or, where one of them cannot receive, we transmit with it.
@@ -86,16 +84,6 @@ impl Kay {
         Some(aged.max(self.may_follow(distribution)))
     }
 
-    fn is_nearly_exhausted(&self, ki: KeyId) -> bool {
-        let Some(sak) = self.saks.get(ki) else { return false };
-        let mark =
-            if sak.key.suite.is_xpn() { PENDING_EXHAUSTION_64 } else { PENDING_EXHAUSTION_32 };
-        let own = self.progress.next_pn(ki);
-        let peers = self.principal().into_iter().flat_map(|principal| principal.peers.live());
-        let xpn = sak.key.suite.is_xpn();
-        peers.filter_map(|(_, peer)| peer.llpn(ki, xpn)).chain(own).any(|pn| pn >= mark)
-    }
-
     /// When a fresh SAK may be made: at once, unless strangers are about to join.
     ///
     /// Before the first one only those are waited for who were heard themselves, and not for long.
@@ -104,6 +92,8 @@ impl Kay {
     fn fresh_sak_allowed(&self) -> Option<Time> {
         let peers = self.principal().map(|principal| &principal.peers);
         let Manners { hello, life, .. } = self.policy.manners;
+        // All who were there before we took a new MI are to have the next SAK, or none of them.
+        let meeting = self.held.filter(|_| !self.has_met_all());
         let spaced = match self.last_fresh {
             Some(last) => peers.filter(|peers| peers.has_strangers()).map(|_| last.after(life)),
             None => peers
@@ -111,7 +101,7 @@ impl Kay {
                 .and_then(|peers| peers.live().map(|(_, peer)| peer.first_heard).min())
                 .map(|since| since.after(hello + JOINING)),
         };
-        spaced.max(self.retry_at)
+        spaced.max(self.retry_at).max(meeting)
     }
 
     /// When a fresh SAK is next due, for the timeout.

@@ -24,12 +24,14 @@ impl Kay {
         self.suspend(now);
         for participant in &mut self.participants {
             participant.handle_timeout(now);
-            if participant.is_spent() {
-                participant.renew(now, self.entropy.as_mut());
-            }
         }
+        self.renew_spent(now);
         self.settle_keys(now);
-        if self.retry(now) || self.replace_lost_sak(now) || self.remind_server(now) {
+        if self.outlive(now)
+            || self.retry(now)
+            || self.replace_lost_sak(now)
+            || self.remind_server(now)
+        {
             self.settle_keys(now);
         }
         self.redo(now);
@@ -83,10 +85,13 @@ impl Kay {
 
     /// Follows the principal's key server. Only a server of another SCI is a change: one that
     /// restarted, or is met again under another key, must not tear the port down. Nor must it be
-    /// torn down, or served by us, before the server that we had has met us under our new MI.
+    /// torn down before the others have met us under our new MI, or served by us before the server
+    /// that we had has.
     fn follow_server(&mut self, now: Time) {
         self.principal = self.choose_principal();
-        if self.is_held(now) && self.elected().is_none_or(|elected| elected.is_own()) {
+        let served = self.server == Some(self.policy.sci);
+        let is_other = |elected: Candidate| elected.is_own() && !served;
+        if self.is_held(now) && self.elected().is_none_or(is_other) {
             self.principal = None;
             return;
         }
@@ -263,7 +268,7 @@ impl Kay {
                 // from 1: its old frames must not be good again.
                 let lowest_pn = match receivers.get(&peer.sci) {
                     Some(true) => continue,
-                    Some(false) => peer.llpn(ki, xpn).filter(|&pn| pn > 0),
+                    Some(false) => self.progress.llpn_of(peer, ki, xpn).filter(|&pn| pn > 0),
                     None => Some(1),
                 };
                 let member = lowest_pn.and_then(|pn| sak.member(*mi, peer.sci, pn));

@@ -68,6 +68,7 @@ pub(crate) fn policy(station: u8, priority: u8) -> Policy {
         delay_protect: false,
         include_sci: true,
         rekey_after: None,
+        rekey_octets: None,
         destination: MacAddress::PAE_GROUP,
         manners: Manners::default(),
     }

@@ -9,14 +9,19 @@ use crate::crypto::{Entropy, NoEntropy};
 use crate::ident::{KeyId, Sci};
 use crate::keyring::KeyRing;
 use crate::mka::{Forgotten, Input, Kay, Memory, Output, Policy, PortState, RekeyRefused, Status};
-use crate::secy::{CommandId, InstalledSak, SecyCommand, SecyError, TxProgress};
+use crate::secy::{
+    CommandId, InstalledSak, Octets, RxProgress, SecyCommand, SecyError, TxProgress,
+};
 use crate::time::Time;
 
-/// How often the data plane is asked how many packet numbers are spent. At 100 Gb/s of the
-/// shortest frames the last quarter of a 32-bit space, which begins at the mark, lasts 10 s.
+/// How often the data plane is asked how many packet numbers are spent. Where they go so fast that
+/// a quarter of what is left of them goes in less, it is asked that often, within reason.
 const POLL: Duration = Duration::from_secs(1);
 
-/// The same with delay protection, where what we say of packet numbers bounds the delay of frames.
+/// No rate makes it be asked more often.
+const POLL_MIN: Duration = Duration::from_millis(50);
+
+/// The same as [`POLL`] with delay protection, where what we say of packet numbers bounds the delay of frames.
 const POLL_BOUNDED: Duration = Duration::from_millis(500);
 
 /// The state of the interface below.
@@ -51,6 +56,10 @@ pub enum PortInput<'a> {
     SakLost(KeyId),
     /// The data plane has answered [`PortOutput::PollSecy`].
     TxProgress(TxProgress),
+    /// With this, too.
+    RxProgress(&'a [RxProgress]),
+    /// And with this, last.
+    Octets(Octets),
 }
 
 /// Something to be done for the port, in the order given.
@@ -128,7 +137,7 @@ impl Driver {
     /// Takes one input.
     pub fn handle(&mut self, now: Time, input: PortInput<'_>) {
         if self.poll_at.is_some_and(|at| at <= now) {
-            self.poll_at = Some(now.after(self.poll_every));
+            self.poll_at = Some(now.after(self.poll_within()));
             self.poll_due = true;
         }
         let input = match input {
@@ -141,6 +150,8 @@ impl Driver {
             PortInput::Secy { id, result } => Input::Secy { id, result },
             PortInput::SakLost(ki) => Input::SakLost(ki),
             PortInput::TxProgress(progress) => Input::TxProgress(progress),
+            PortInput::RxProgress(all) => Input::RxProgress(all),
+            PortInput::Octets(octets) => Input::Octets(octets),
         };
         self.kay.handle(now, input);
         self.schedule_poll(now);
@@ -204,9 +215,18 @@ impl Driver {
     fn schedule_poll(&mut self, now: Time) {
         let secured = self.kay.state() == PortState::Secured;
         match (secured, self.poll_at) {
-            (true, None) => self.poll_at = Some(now.after(self.poll_every)),
+            (true, at) => {
+                let latest = now.after(self.poll_within());
+                self.poll_at = Some(at.map_or(latest, |at| at.min(latest)));
+            }
             (false, Some(_)) => self.poll_at = None,
-            (true, Some(_)) | (false, None) => {}
+            (false, None) => {}
         }
+    }
+
+    /// How long until the data plane is asked again.
+    fn poll_within(&self) -> Duration {
+        let quarter = self.kay.numbers_last().map(|left| left / 4);
+        quarter.map_or(self.poll_every, |quarter| self.poll_every.min(quarter.max(POLL_MIN)))
     }
 }

@@ -142,6 +142,28 @@ pub enum SecyError {
     Refused(String),
 }
 
+/// How far a receive SA has come.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct RxProgress {
+    /// Whose key.
+    pub ki: KeyId,
+    /// Whose frames.
+    pub sci: Sci,
+    /// The number after the highest received.
+    pub next_pn: PacketNumber,
+    /// The lowest number still good.
+    pub lowest_pn: PacketNumber,
+}
+
+/// How many octets of user data a SecY has counted since it began, whatever the key.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Octets {
+    /// Sent protected.
+    pub sent: u64,
+    /// Received protected, and good.
+    pub received: u64,
+}
+
 /// How far the transmit SA of a key has come.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct TxProgress {

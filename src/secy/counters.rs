@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::command::Octets;
+
 /// The counters of a SecY, by the names of 802.1AE-2018 10.7.9 and 10.7.18 and of its 2006 edition.
 ///
 /// Each thread counts in its own; a snapshot is their sum, by [`Counters::add`]. The 2018 edition
@@ -46,6 +48,17 @@ pub struct Counters {
     pub out_pkts_no_sa: u64,
     /// Not the standard's: frames to send after the last packet number.
     pub out_pkts_exhausted: u64,
+}
+
+impl Counters {
+    /// The octets of user data that went protected, either way.
+    #[must_use]
+    pub const fn octets(&self) -> Octets {
+        Octets {
+            sent: self.out_octets_protected.wrapping_add(self.out_octets_encrypted),
+            received: self.in_octets_validated.wrapping_add(self.in_octets_decrypted),
+        }
+    }
 }
 
 /// Writes a method that visits every counter, so that none can be forgotten in one place.

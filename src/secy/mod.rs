@@ -20,8 +20,8 @@ mod validate;
 
 pub use buffer::{FrameBuf, FrameTooLong, OVERHEAD_MAX};
 pub use command::{
-    CommandId, InstallSak, RxMember, SecyCommand, SecyError, SecyKey, SecySettings, TxProgress,
-    Validate,
+    CommandId, InstallSak, Octets, RxMember, RxProgress, SecyCommand, SecyError, SecyKey,
+    SecySettings, TxProgress, Validate,
 };
 pub use counters::Counters;
 pub use installed::{InstalledSak, TransmitState};

@@ -148,6 +148,7 @@ pub(crate) fn policy(station: usize, priority: u8) -> Policy {
         delay_protect: false,
         include_sci: true,
         rekey_after: None,
+        rekey_octets: None,
         destination: MacAddress::PAE_GROUP,
         manners: Manners::default(),
     }

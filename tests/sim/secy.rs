@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use macsecd::ident::{AssociationNumber, KeyId, PacketNumber, Sci, Ssci};
 use macsecd::secy::{
-    InstallSak, RxMember, SecyCommand, SecyError, SecyKey, SecySettings, TxProgress,
+    InstallSak, RxMember, RxProgress, SecyCommand, SecyError, SecyKey, SecySettings, TxProgress,
 };
 
 use crate::oracles::SakId;
@@ -61,6 +61,10 @@ pub(crate) struct Secy {
     pub(crate) transmits: Option<KeyId>,
     /// What it once had and can no longer send with, though told to.
     pub(crate) lost: BTreeSet<KeyId>,
+    /// The packet numbers of frames that are not simulated, behind each that is.
+    pub(crate) unseen: u64,
+    /// Whether a frame could not be sent because packet numbers had run out.
+    pub(crate) ran_out: bool,
     used: BTreeSet<KeyId>,
     superseded: BTreeSet<KeyId>,
 }
@@ -148,10 +152,11 @@ impl Secy {
         let association = self.sas.get_mut(&self.sends_with()?)?;
         let last = if association.key.suite.is_xpn() { u64::MAX } else { PacketNumber::LAST_32.0 };
         if association.next_pn >= last {
+            self.ran_out = true;
             return None;
         }
         let pn = association.next_pn;
-        association.next_pn += 1;
+        association.next_pn = pn.saturating_add(1 + self.unseen).min(last);
         let (sak, an, ssci) = (association.sak, association.an, association.ssci);
         Some(DataFrame { sak, an, sci, ssci, pn, must_arrive })
     }
@@ -204,6 +209,18 @@ impl Secy {
     pub(crate) fn progress(&self) -> Option<TxProgress> {
         let ki = self.transmits?;
         Some(TxProgress { ki, next_pn: PacketNumber(self.sas.get(&ki)?.next_pn) })
+    }
+
+    /// What it answers of those whom it receives.
+    pub(crate) fn received(&self) -> Vec<RxProgress> {
+        let all = self.sas.iter().flat_map(|(&ki, sa)| sa.receive.iter().map(move |of| (ki, of)));
+        all.map(|(ki, (&sci, of))| RxProgress {
+            ki,
+            sci,
+            next_pn: PacketNumber(of.next_pn),
+            lowest_pn: PacketNumber(of.lowest_pn),
+        })
+        .collect()
     }
 
     /// Jumps to the packet number at which a key counts as nearly used up.

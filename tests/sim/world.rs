@@ -235,10 +235,13 @@ impl World {
             Event::Lost { station, life, ki } => self.tell_lost(station, life, ki),
             Event::Polled { station, life } => {
                 let member = &self.members[station];
-                match member.secy.progress().filter(|_| member.life == life) {
-                    Some(progress) => self.input(station, PortInput::TxProgress(progress)),
-                    None => Ok(()),
-                }
+                let alive = member.life == life;
+                let Some(progress) = member.secy.progress().filter(|_| alive) else {
+                    return Ok(());
+                };
+                let received = member.secy.received();
+                self.input(station, PortInput::TxProgress(progress))?;
+                self.input(station, PortInput::RxProgress(&received))
             }
             Event::Traffic { station } => self.send_data(station),
             Event::Act(action) => self.act(&action),

@@ -17,7 +17,7 @@ use crate::ident::{
 use crate::keyring::{Key, KeyRing};
 use crate::mka::testing::{address, policy, read};
 use crate::mka::{Input, KeyServer, Manners, Policy, SsciOrder, ssci};
-use crate::secy::{SecyCommand, TxProgress};
+use crate::secy::{RxProgress, SecyCommand, TxProgress};
 use crate::wire::{DistributedSak, MacsecCapability, Mkpdu, SakUseKey, SakUseSet, Xpn};
 
 fn keys_of(mkpdu: &mut Mkpdu) -> Option<&mut crate::wire::SakUse> {
@@ -121,6 +121,21 @@ fn row_12_the_xpn_set_may_be_missing_with_an_xpn_suite() {
         assert_eq!((number(&pair), is_secured(&pair)), (2, true));
         assert_eq!(raised(&pair), [0; 0], "half a number is no bound");
     }
+}
+
+/// The high half is that of what was received.
+#[test]
+fn row_12_the_high_half_of_a_bound_is_told_from_what_arrives() {
+    let mut pair = started(Pair { tamper: Some(delay_protect_without_xpn), ..led() });
+    let status = pair.b.kay.status(pair.now);
+    let (ki, sci) = (status.sak.unwrap().ki, status.sci);
+    let received =
+        RxProgress { ki, sci, next_pn: PacketNumber(0x9_0000_0100), lowest_pn: PacketNumber(1) };
+    pair.a.handle(pair.now, Input::RxProgress(&[received]));
+    pair.run(Duration::from_secs(4));
+    let raised = raised(&pair);
+    assert!(!raised.is_empty() && raised.iter().all(|&pn| pn == 0x9_0000_004d), "{raised:?}");
+    assert_eq!((number(&pair), is_secured(&pair)), (1, true));
 }
 
 fn delay_protect_without_xpn(mkpdu: &mut Mkpdu) {

@@ -13,7 +13,7 @@ use super::plane::{Done, Job, Plane, Report};
 use super::store::Store;
 use super::{LinkInfo, PortSetup, Running};
 use crate::crypto::NoEntropy;
-use crate::dataplane::End;
+use crate::dataplane::{End, Snapshot};
 use crate::ident::{AssociationNumber, CipherSuite, Ckn, KeyId, MemberId, Sci};
 use crate::keyring::KeyRing;
 use crate::mka::{Discards, KeyServer, PortState, RekeyRefused, Status};
@@ -189,14 +189,19 @@ impl Session {
                 PortOutput::Transmit(frame) => self.transmit(&frame),
                 PortOutput::Remember(record) => self.store.keep(record.as_deref()),
                 PortOutput::Secy { id, command } => self.plane.ask(Job::Command { id, command }),
-                PortOutput::PollSecy => {
-                    if let Some(progress) = self.plane.snapshot().tx {
-                        self.driver.handle(now(), PortInput::TxProgress(progress));
-                    }
-                }
+                PortOutput::PollSecy => self.tell_progress(),
             }
         }
         self.backlog = true;
+    }
+
+    /// Tells the driver how far the data plane has come.
+    fn tell_progress(&mut self) {
+        let Snapshot { counters, tx, rx, .. } = self.plane.snapshot();
+        let Some(tx) = tx else { return };
+        self.driver.handle(now(), PortInput::TxProgress(tx));
+        self.driver.handle(now(), PortInput::RxProgress(&rx));
+        self.driver.handle(now(), PortInput::Octets(counters.octets()));
     }
 
     /// Takes in what the data plane says of something that it was told.
