@@ -9,6 +9,7 @@ export PATH := $(HOME)/.cargo/bin:$(PATH)
 
 SUITE ?= gcm-aes-xpn-256
 SESSIONS ?= 10000
+REKEYS ?= 1000
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS := mkpdu frame config kay
 DENY_VERSION := 0.20.2
@@ -37,6 +38,11 @@ sim: tools ## sessions on a faulty link in virtual time; SESSIONS=10000
 	mkdir -p target
 	SIM_SESSIONS=$(SESSIONS) cargo test --locked --release --no-default-features --test sim -- --nocapture | tee target/sim.log
 	@grep -o 'sim: ok .*' target/sim.log | tail -n 1 | grep . || { echo "sim: no result"; exit 1; }
+
+.PHONY: rekeys
+rekeys: tools namespaces ## rekeys in a row on two daemons under traffic; REKEYS=1000
+	REKEYS=$(REKEYS) cargo test --locked --test daemon -- --nocapture rekeys_in_a_row | tee target/rekeys.log
+	@grep 'daemon: rekeys=.* lost=0$$' target/rekeys.log || { echo "rekeys: no result"; exit 1; }
 
 .PHONY: lint
 lint: ## formatting, and clippy on both feature sets

@@ -15,6 +15,7 @@ mod interfaces;
 mod keys;
 mod lifecycle;
 mod reasons;
+mod rekeys;
 mod reload;
 mod restart;
 mod rig;
