@@ -12,6 +12,7 @@ use macsecd::keyring::{Key, KeyRing};
 use macsecd::mka::{Access, Input, Kay, Manners, MkaVersion, Output, Policy, SsciOrder};
 use macsecd::secy::{CommandId, SecyCommand, SecyError, TxProgress};
 use macsecd::time::Time;
+use macsecd::wire::EapolEthertype;
 
 /// More outputs than this to one input would be a storm.
 const OUTPUTS_MAX: usize = 400;
@@ -40,6 +41,7 @@ fn policy(shape: u8) -> Policy {
         rekey_after: (shape & 16 != 0).then_some(Duration::from_secs(30)),
         rekey_octets: None,
         destination: MacAddress::PAE_GROUP,
+        ethertype: EapolEthertype::default(),
         manners: Manners {
             version: if shape & 32 == 0 { MkaVersion::V3 } else { MkaVersion::V1 },
             lone_key_in_latest: shape & 64 != 0,

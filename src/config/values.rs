@@ -45,6 +45,11 @@ pub(crate) fn setting(key: &str, value: &Value<'_>) -> Option<Result<Setting, Di
             number(key, value, 1..=u16::MAX - 1, "0 and 65535 name no port").map(Setting::PortId)
         }
         "rekey-seconds" => rekey(key, value).map(Setting::RekeySeconds),
+        "rekey-gigabytes" => {
+            number(key, value, 0..=u32::MAX, "0 is never").map(Setting::RekeyGigabytes)
+        }
+        "eapol-destination" => word(key, value).map(Setting::EapolDestination),
+        "eapol-ethertype" => word(key, value).map(Setting::EapolEthertype),
         "delay-protect" => boolean(key, value).map(Setting::DelayProtect),
         "announce-suites" => boolean(key, value).map(Setting::AnnounceSuites),
         "icv-indicator" => word(key, value).map(Setting::IcvIndicator),

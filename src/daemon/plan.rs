@@ -13,7 +13,10 @@ use crate::ident::{CipherSuite, MacAddress, Sci};
 use crate::keyring::KeyRing;
 use crate::mka::{Access, IcvIndicator, Manners, MkaVersion, Policy, SsciOrder};
 use crate::port::task::PortSetup;
-use crate::profile::{IcvIndicatorChoice, SsciChoice, Word as _};
+use crate::profile::{
+    DestinationChoice, EtherTypeChoice, IcvIndicatorChoice, SsciChoice, Word as _,
+};
+use crate::wire::EapolEthertype;
 
 /// A configuration that can be carried out.
 #[derive(Debug)]
@@ -185,9 +188,23 @@ fn policy(link: &LinkSettings) -> Policy {
         delay_protect: link.delay_protect,
         include_sci: link.include_sci,
         rekey_after: link.rekey,
-        rekey_octets: None,
-        destination: MacAddress::PAE_GROUP,
+        rekey_octets: link.rekey_octets,
+        destination: destination(link.eapol_destination),
+        ethertype: match link.eapol_ethertype {
+            EtherTypeChoice::Eapol => EapolEthertype::Eapol,
+            EtherTypeChoice::Carried => EapolEthertype::Carried,
+        },
         manners: manners(link),
+    }
+}
+
+/// Where the key-exchange frames of a port go (802.1X-2020 Table 11-1).
+const fn destination(choice: DestinationChoice) -> MacAddress {
+    match choice {
+        DestinationChoice::NearestNonTpmr => MacAddress::PAE_GROUP,
+        DestinationChoice::NearestCustomer => MacAddress([0x01, 0x80, 0xc2, 0x00, 0x00, 0x00]),
+        DestinationChoice::NearestBridge => MacAddress([0x01, 0x80, 0xc2, 0x00, 0x00, 0x0e]),
+        DestinationChoice::Broadcast => MacAddress([0xff; 6]),
     }
 }
 
@@ -354,7 +371,9 @@ mod tests {
         let text = port(
             "eth1",
             "include-sci = false\nkey-server-priority = 7\npolicy = \"should-secure\"\n\
-             replay-window = 9\nrekey-seconds = 3600\nconfidentiality = false\nport-id = 5",
+             replay-window = 9\nrekey-seconds = 3600\nconfidentiality = false\nport-id = 5\n\
+             rekey-gigabytes = 7\neapol-destination = \"nearest-customer\"\n\
+             eapol-ethertype = \"0x876f\"",
             &["01"],
         );
         let setup = plan(&text).unwrap().ports[0].setup(Duration::ZERO);
@@ -363,6 +382,9 @@ mod tests {
         assert_eq!(setup.policy.access, Access::ShouldSecure);
         assert_eq!((setup.policy.include_sci, setup.policy.replay_window), (false, 9));
         assert_eq!(setup.policy.rekey_after, Some(Duration::from_secs(3600)));
+        assert_eq!(setup.policy.rekey_octets, Some(7_000_000_000));
+        assert_eq!(setup.policy.destination, MacAddress([0x01, 0x80, 0xc2, 0, 0, 0]));
+        assert_eq!(setup.policy.ethertype, EapolEthertype::Carried);
         assert_eq!(setup.policy.offset, crate::ident::ConfidentialityOffset::IntegrityOnly);
     }
 }

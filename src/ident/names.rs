@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::KeyNumber;
 
 /// A 48-bit MAC address.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Hash)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Ord, PartialOrd, Hash, Serialize)]
 pub struct MacAddress(pub [u8; 6]);
 
 impl MacAddress {

@@ -28,6 +28,7 @@ use super::sak::{Distribution, KnownSak, Saks, Wrapped};
 use super::ssci::Sscis;
 use super::status::PortState;
 use super::suspend::Suspension;
+use super::way::Way;
 use crate::crypto::{Entropy, NoEntropy, Salt};
 use crate::ident::{
     AssociationNumber, CipherSuite, Ckn, ConfidentialityOffset, KeyId, PacketNumber, Sci, Ssci,
@@ -72,6 +73,7 @@ struct Record {
     lost_sak: Option<KeyId>,
     replaced: Option<Time>,
     held: Option<Time>,
+    outlived: Option<KeyId>,
     suspension: Option<Suspension>,
     carrier_since: Option<Time>,
     state: (PortState, Time),
@@ -88,6 +90,8 @@ struct MemberRecord {
     alone_since: Option<Time>,
     keys_since: Option<Time>,
     last_kn: u32,
+    trial: Option<Way>,
+    answered: Option<Way>,
 }
 
 /// An SAK as it went over the wire, and what it is for.
@@ -310,6 +314,7 @@ impl Kay {
             lost_sak: self.lost_sak,
             replaced: self.replaced,
             held: self.held,
+            outlived: self.outlived,
             suspension: self.suspension,
             carrier_since: self.carrier_since,
             state: self.state,
@@ -347,6 +352,7 @@ impl Kay {
         (kay.cp, kay.distribution) = (record.cp, record.distribution);
         (kay.last_fresh, kay.rekey_wanted) = (record.last_fresh, record.rekey_wanted);
         (kay.lost_sak, kay.replaced, kay.held) = (record.lost_sak, record.replaced, record.held);
+        kay.outlived = record.outlived;
         (kay.suspension, kay.state, kay.rekeys) = (record.suspension, record.state, record.rekeys);
         kay.saks = Saks::recall(saks, record.newest, record.last_an, &record.used);
         kay.take_over(now, kept)?;
@@ -418,6 +424,8 @@ impl MemberRecord {
             alone_since: participant.alone_since,
             keys_since: participant.keys_since,
             last_kn: participant.last_kn,
+            trial: participant.trial,
+            answered: participant.answered,
         }
     }
 
@@ -426,6 +434,7 @@ impl MemberRecord {
         of.peers = self.peers.with_life(life);
         (of.elected, of.alone_since) = (self.elected, self.alone_since);
         (of.keys_since, of.last_kn) = (self.keys_since, self.last_kn);
+        (of.trial, of.answered) = (self.trial, self.answered);
         of
     }
 }

@@ -54,6 +54,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 pub mod timers;
+mod way;
 mod wear;
 #[cfg(test)]
 mod wear_tests;

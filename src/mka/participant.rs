@@ -13,6 +13,7 @@ use super::manners::{Manners, MkaVersion};
 use super::pace::Pace;
 use super::peers::{LISTED_MAX, Peer, Peers};
 use super::policy::Policy;
+use super::way::{Way, is_trial, set_ethertype};
 use crate::crypto::{Entropy, Ick, Kek, NoEntropy, Seal};
 use crate::ident::{Ckn, KeyNumber, MacAddress, MemberId};
 use crate::keyring::Key;
@@ -41,6 +42,10 @@ pub(super) struct Participant {
     /// last; `None` where it does not, because it does so in another.
     pub(super) keys_since: Option<Time>,
     pub(super) last_kn: u32,
+    /// Another way than the configured one, on which some MKPDUs go while nobody answers; and on
+    /// which all go, once that is what was answered.
+    pub(super) trial: Option<Way>,
+    pub(super) answered: Option<Way>,
     /// How long a silent peer stays: MKA Life Time.
     life: Duration,
 }
@@ -79,6 +84,8 @@ impl Participant {
             alone_since: Some(now),
             keys_since: None,
             last_kn: 0,
+            trial: None,
+            answered: None,
             life,
         }
     }
@@ -97,6 +104,7 @@ impl Participant {
         &mut self,
         now: Time,
         mkpdu: &Mkpdu,
+        way: Way,
         own: MacAddress,
         entropy: &mut dyn Entropy,
     ) -> Result<(), Discard> {
@@ -123,7 +131,15 @@ impl Participant {
             return Err(Discard::OwnMemberId);
         }
         let proof = mentions.contains(&Mention::Recent);
+        let alone = !self.peers.has_live();
         let mut news = self.peers.hear(now, basic, proof)?.news;
+        if let Some(peer) = self.peers.get_mut(basic.mi) {
+            peer.way = Some(way);
+        }
+        if proof && alone {
+            let of_trial = lists(mkpdu).any(|of| of.mi == self.actor.mi() && is_trial(of.mn.0));
+            self.answered = self.trial.filter(|_| of_trial);
+        }
         if self.peers.get(basic.mi).is_some_and(Peer::is_live)
             && let Some(list) = &mkpdu.live_peers
         {
@@ -222,6 +238,7 @@ impl Participant {
         let ssci_order = speech.ssci_order.filter(|_| version >= MkaVersion::V3);
         let (key_server_ssci, live) = self.live_list(ssci_order);
         let mn = self.actor.number(now);
+        let way = self.way(policy, mn.0);
         let mut peers = self.peers.live().map(|(_, peer)| peer);
         let asked = peers.any(|peer| peer.icv_indicator);
         let icv_indicator = icv_indicator.stands(mn.0, self.peers.has_live(), asked);
@@ -251,10 +268,23 @@ impl Participant {
             xpn: speech.xpn,
             icv_indicator,
         };
-        let mut frame = mkpdu.encode(policy.destination, policy.sci.address()).ok()?;
-        let icv = self.ick.icv(&frame);
+        let mut frame = mkpdu.encode(way.destination, policy.sci.address()).ok()?;
+        set_ethertype(&mut frame, way.ethertype);
+        let usual = way.usual(&frame).filter(|_| way.usual_icv);
+        let icv = self.ick.icv(usual.as_ref().unwrap_or(&frame));
         frame.extend_from_slice(&icv);
         Some(frame)
+    }
+
+    /// How the MKPDU of this number goes.
+    fn way(&mut self, policy: &Policy, mn: u32) -> Way {
+        let configured = policy.way();
+        if self.peers.has_live() {
+            return self.answered.unwrap_or(configured);
+        }
+        let latest = self.peers.iter().max_by_key(|(_, peer)| peer.heard);
+        self.trial = latest.and_then(|(_, peer)| peer.way).filter(|&way| way != configured);
+        self.trial.filter(|_| is_trial(mn)).unwrap_or(configured)
     }
 
     /// The Live Peer List: those an XPN SAK is for in the order of their SSCIs, then the others.

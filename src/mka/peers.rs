@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::discard::Discard;
+use super::way::Way;
 use crate::ident::{KeyId, KeyServerPriority, MemberId, MessageNumber, Sci};
 use crate::time::Time;
 use crate::wire::{Basic, MacsecCapability, PeerEntry, SakUse};
@@ -40,6 +41,8 @@ pub(super) struct Peer {
     pub(super) lpn_high: (u32, u32),
     /// The suspension time in its XPN set; `None` where it sends none.
     pub(super) suspension: Option<u8>,
+    /// How its last MKPDU came.
+    pub(super) way: Option<Way>,
     /// Whether it puts an ICV Indicator in front of its ICV.
     pub(super) icv_indicator: bool,
 }
@@ -246,6 +249,7 @@ impl Peers {
             sak_use: None,
             lpn_high: (0, 0),
             suspension: None,
+            way: None,
             icv_indicator: false,
         };
         self.heard.insert(basic.mi, peer);

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use super::manners::Manners;
+use super::way::Way;
 use crate::ident::{CipherSuite, ConfidentialityOffset, KeyServerPriority, MacAddress, Sci};
 use crate::secy::{SecySettings, Validate};
-use crate::wire::{Announcement, MacsecCapability};
+use crate::wire::{Announcement, EapolEthertype, MacsecCapability};
 
 /// How a port behaves in MKA. It does not change while the port lives.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -34,8 +35,10 @@ pub struct Policy {
     /// The octets of user data, in the busier direction, after which we replace one; `None` for as
     /// many as packet numbers allow.
     pub rekey_octets: Option<u64>,
-    /// Where MKPDUs go.
+    /// Where MKPDUs go, unless those of the only ones who answer come another way.
     pub destination: MacAddress,
+    /// Under which EtherType they go. Only EAPOL's own is heard unless it is another.
+    pub ethertype: EapolEthertype,
     /// How to speak with those whose ways differ.
     pub manners: Manners,
 }
@@ -68,6 +71,16 @@ impl Policy {
                 MacsecCapability::AllOffsets
             }
         }
+    }
+
+    /// Whether frames under an EtherType are taken as MKPDUs.
+    pub(super) fn hears(&self, ethertype: EapolEthertype) -> bool {
+        ethertype == EapolEthertype::Eapol || ethertype == self.ethertype
+    }
+
+    /// How our MKPDUs travel.
+    pub(super) fn way(&self) -> Way {
+        Way { destination: self.destination, ethertype: self.ethertype, usual_icv: false }
     }
 
     /// What this end announces (802.1X-2020 11.12): its suites, and how far it has each.

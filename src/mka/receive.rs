@@ -14,6 +14,7 @@ use super::policy::Access;
 use super::sak::Wrapped;
 use super::ssci::{self, Sscis};
 use super::status::Sighting;
+use super::way::Way;
 use crate::crypto::{Salt, Verified};
 use crate::ident::{
     AssociationNumber, CipherSuite, ConfidentialityOffset, KeyId, KeyNumber, MemberId,
@@ -41,6 +42,9 @@ impl Kay {
     /// Takes a frame with the EAPOL EtherType.
     pub(super) fn receive(&mut self, now: Time, frame: &[u8]) -> Result<(), Discard> {
         let eapol = Eapol::decode(frame)?;
+        if !self.policy.hears(eapol.ethertype) {
+            return Err(Discard::EtherType);
+        }
         let raw = RawMkpdu::decode(&eapol)?;
         self.evidence.mkpdu = Some(now);
         let mut keys = self.participants.iter();
@@ -52,19 +56,31 @@ impl Kay {
         let Some(participant) = self.participants.get(index) else {
             return Err(Discard::UnknownCkn);
         };
-        let Some(verified) = participant.ick.verify(raw.covered(), raw.icv(), &raw) else {
+        let mut way = Way::of(&eapol);
+        let verify = |octets: &[u8]| participant.ick.verify(octets, raw.icv(), &raw);
+        let verified = verify(raw.covered()).or_else(|| {
+            way.usual_icv = true;
+            verify(&way.usual(raw.covered())?)
+        });
+        let Some(verified) = verified else {
             self.evidence.bad_icv = Some(sighting(now, &raw));
             return Err(Discard::Icv);
         };
         let mkpdu = verified.try_map(RawMkpdu::parse)?;
-        self.accept(now, index, &mkpdu)
+        self.accept(now, index, &mkpdu, way)
     }
 
-    fn accept(&mut self, now: Time, index: usize, mkpdu: &Verified<Mkpdu>) -> Result<(), Discard> {
+    fn accept(
+        &mut self,
+        now: Time,
+        index: usize,
+        mkpdu: &Verified<Mkpdu>,
+        way: Way,
+    ) -> Result<(), Discard> {
         let mkpdu = mkpdu.get();
         let own = self.policy.sci.address();
         let Some(participant) = self.participants.get_mut(index) else { return Ok(()) };
-        if let Err(discard) = participant.hear(now, mkpdu, own, self.entropy.as_mut()) {
+        if let Err(discard) = participant.hear(now, mkpdu, way, own, self.entropy.as_mut()) {
             if discard == Discard::OwnAddress {
                 self.evidence.own_address = Some(now);
             }

@@ -14,7 +14,7 @@ use crate::ident::{
 use crate::keyring::{Key, KeyRing};
 use crate::secy::{SecyCommand, SecyError};
 use crate::time::Time;
-use crate::wire::{Eapol, Mkpdu, RawMkpdu};
+use crate::wire::{Eapol, EapolEthertype, Mkpdu, RawMkpdu};
 
 /// Numbers that look random and are the same on every run (SplitMix64).
 pub(crate) struct Seeded {
@@ -70,6 +70,7 @@ pub(crate) fn policy(station: u8, priority: u8) -> Policy {
         rekey_after: None,
         rekey_octets: None,
         destination: MacAddress::PAE_GROUP,
+        ethertype: EapolEthertype::default(),
         manners: Manners::default(),
     }
 }
@@ -158,6 +159,8 @@ pub(crate) struct Pair {
     pub(crate) wire: Vec<Vec<u8>>,
     /// Nothing crosses the link while this is set.
     pub(crate) cut: bool,
+    /// What the link lets pass.
+    pub(crate) passes: fn(&[u8]) -> bool,
     /// Changes what `b` says before it is signed; its key must be that of `ring(&[(1, 7)])`.
     pub(crate) tamper: Option<fn(&mut Mkpdu)>,
 }
@@ -184,7 +187,7 @@ impl Pair {
 
     pub(crate) fn with_keys(a: Policy, a_keys: &KeyRing, b: Policy, b_keys: &KeyRing) -> Self {
         let (a, b) = (Station::new(a, a_keys), Station::new(b, b_keys));
-        Self { now: Time::ZERO, a, b, wire: Vec::new(), cut: false, tamper: None }
+        Self { now: Time::ZERO, a, b, wire: Vec::new(), cut: false, passes: |_| true, tamper: None }
     }
 
     /// An MKPDU as station `b` would send it next, changed by `change` and signed with the key of
@@ -246,7 +249,7 @@ impl Pair {
             }
             for (frames, to) in [(from_a, &mut self.b), (from_b, &mut self.a)] {
                 for frame in frames {
-                    if !self.cut {
+                    if !self.cut && (self.passes)(&frame) {
                         to.handle(self.now, Input::Frame(&frame));
                     }
                     self.wire.push(frame);

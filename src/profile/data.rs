@@ -6,8 +6,8 @@
 use std::borrow::Cow;
 
 use super::{
-    Basis, CakPadding, CakRule, DataplaneChoice, IcvIndicatorChoice, OffloadChoice, Profile,
-    ProfileValue, SecurePolicy, Setting, SsciChoice,
+    Basis, CakPadding, CakRule, DataplaneChoice, DestinationChoice, EtherTypeChoice,
+    IcvIndicatorChoice, OffloadChoice, Profile, ProfileValue, SecurePolicy, Setting, SsciChoice,
 };
 use crate::ident::{CipherSuite, ConfidentialityOffset, KeyServerPriority};
 
@@ -90,6 +90,18 @@ pub static DEFAULTS: &[ProfileValue] = &[
     chosen(
         Setting::RekeySeconds(0),
         "a key is replaced before its packet numbers run out; age alone is no reason",
+    ),
+    chosen(
+        Setting::RekeyGigabytes(0),
+        "none of the suites limits the octets of a key; packet numbers do",
+    ),
+    chosen(
+        Setting::EapolDestination(DestinationChoice::NearestNonTpmr),
+        "the PAE group address; far ends that use another are answered there",
+    ),
+    chosen(
+        Setting::EapolEthertype(EtherTypeChoice::Eapol),
+        "that of EAPOL; another only helps where a carrier keeps EAPOL for itself",
     ),
     chosen(
         Setting::DelayProtect(false),

@@ -12,8 +12,8 @@ mod show;
 
 pub use data::{DEFAULTS, PROFILES};
 pub use settings::{
-    CakPadding, DataplaneChoice, IcvIndicatorChoice, LinkSettings, OffloadChoice, SecurePolicy,
-    Setting, SsciChoice, Word, suite_key,
+    CakPadding, DataplaneChoice, DestinationChoice, EtherTypeChoice, IcvIndicatorChoice,
+    LinkSettings, OffloadChoice, SecurePolicy, Setting, SsciChoice, Word, suite_key,
 };
 pub use show::{list, show};
 
@@ -106,6 +106,9 @@ impl LinkSettings {
             confidentiality_offset: ConfidentialityOffset::Offset0,
             port_id: 1,
             rekey: None,
+            rekey_octets: None,
+            eapol_destination: DestinationChoice::NearestNonTpmr,
+            eapol_ethertype: EtherTypeChoice::Eapol,
             delay_protect: false,
             announce_suites: false,
             icv_indicator: IcvIndicatorChoice::Auto,

@@ -57,6 +57,28 @@ pub enum SsciChoice {
     BySci,
 }
 
+/// Which group our key-exchange frames are sent to (802.1X-2020 11.1.1).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum DestinationChoice {
+    /// The nearest bridge that is no two-port relay.
+    NearestNonTpmr,
+    /// The nearest bridge of a customer: through those of a provider.
+    NearestCustomer,
+    /// The nearest bridge of any kind.
+    NearestBridge,
+    /// Everybody, where nothing else gets through.
+    Broadcast,
+}
+
+/// Under which EtherType our key-exchange frames go.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum EtherTypeChoice {
+    /// That of EAPOL.
+    Eapol,
+    /// One that carriers do not take for their own.
+    Carried,
+}
+
 /// What becomes of a CAK that is shorter than a key.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum CakPadding {
@@ -65,6 +87,9 @@ pub enum CakPadding {
     /// Zeros are put after it, as many as the cipher suite's key length asks for.
     ZerosRight,
 }
+
+/// What `rekey-gigabytes` counts in.
+const GIGABYTE: u64 = 1_000_000_000;
 
 /// Every setting of a link that has a default.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -95,6 +120,13 @@ pub struct LinkSettings {
     pub port_id: u16,
     /// How old an SAK gets where we are key server; `None` until its packet numbers run out.
     pub rekey: Option<Duration>,
+    /// How many octets go with an SAK where we are key server; `None` until its packet numbers run
+    /// out.
+    pub rekey_octets: Option<u64>,
+    /// Where our key-exchange frames go.
+    pub eapol_destination: DestinationChoice,
+    /// Under which EtherType.
+    pub eapol_ethertype: EtherTypeChoice,
     /// Whether frames of ours that are some two seconds late are to be refused.
     pub delay_protect: bool,
     /// Whether we announce our cipher suites.
@@ -144,6 +176,12 @@ impl LinkSettings {
             Setting::RekeySeconds(seconds) => {
                 self.rekey = (*seconds > 0).then(|| Duration::from_secs((*seconds).into()));
             }
+            Setting::RekeyGigabytes(gigabytes) => {
+                let octets = u64::from(*gigabytes) * GIGABYTE;
+                self.rekey_octets = (octets > 0).then_some(octets);
+            }
+            Setting::EapolDestination(choice) => self.eapol_destination = *choice,
+            Setting::EapolEthertype(choice) => self.eapol_ethertype = *choice,
             Setting::DelayProtect(on) => self.delay_protect = *on,
             Setting::AnnounceSuites(on) => self.announce_suites = *on,
             Setting::IcvIndicator(choice) => self.icv_indicator = *choice,
@@ -158,8 +196,9 @@ impl LinkSettings {
 
     /// Every value, in the order of the documentation.
     #[must_use]
-    pub fn to_settings(&self) -> [Setting; 22] {
+    pub fn to_settings(&self) -> [Setting; 25] {
         let seconds = self.rekey.map_or(0, |age| u32::try_from(age.as_secs()).unwrap_or(u32::MAX));
+        let gigabytes = self.rekey_octets.map_or(0, |octets| octets / GIGABYTE);
         [
             Setting::CipherSuites(Cow::Owned(self.cipher_suites.clone())),
             Setting::Dataplane(self.dataplane),
@@ -174,6 +213,9 @@ impl LinkSettings {
             Setting::ConfidentialityOffset(self.confidentiality_offset),
             Setting::PortId(self.port_id),
             Setting::RekeySeconds(seconds),
+            Setting::RekeyGigabytes(u32::try_from(gigabytes).unwrap_or(u32::MAX)),
+            Setting::EapolDestination(self.eapol_destination),
+            Setting::EapolEthertype(self.eapol_ethertype),
             Setting::DelayProtect(self.delay_protect),
             Setting::AnnounceSuites(self.announce_suites),
             Setting::IcvIndicator(self.icv_indicator),
@@ -216,6 +258,12 @@ pub enum Setting {
     PortId(u16),
     /// `rekey-seconds`; 0 is never
     RekeySeconds(u32),
+    /// `rekey-gigabytes`, of 10^9 octets; 0 is never
+    RekeyGigabytes(u32),
+    /// `eapol-destination`
+    EapolDestination(DestinationChoice),
+    /// `eapol-ethertype`
+    EapolEthertype(EtherTypeChoice),
     /// `delay-protect`
     DelayProtect(bool),
     /// `announce-suites`
@@ -254,6 +302,9 @@ impl Setting {
             Self::ConfidentialityOffset(_) => "confidentiality-offset",
             Self::PortId(_) => "port-id",
             Self::RekeySeconds(_) => "rekey-seconds",
+            Self::RekeyGigabytes(_) => "rekey-gigabytes",
+            Self::EapolDestination(_) => "eapol-destination",
+            Self::EapolEthertype(_) => "eapol-ethertype",
             Self::DelayProtect(_) => "delay-protect",
             Self::AnnounceSuites(_) => "announce-suites",
             Self::IcvIndicator(_) => "icv-indicator",
@@ -291,7 +342,11 @@ impl fmt::Display for Setting {
             Self::IcvIndicator(choice) => write!(f, "\"{}\"", choice.name()),
             Self::SsciOrder(choice) => write!(f, "\"{}\"", choice.name()),
             Self::Policy(policy) => write!(f, "\"{}\"", policy.name()),
-            Self::ReplayWindow(number) | Self::RekeySeconds(number) => write!(f, "{number}"),
+            Self::EapolDestination(choice) => write!(f, "\"{}\"", choice.name()),
+            Self::EapolEthertype(choice) => write!(f, "\"{}\"", choice.name()),
+            Self::ReplayWindow(number)
+            | Self::RekeySeconds(number)
+            | Self::RekeyGigabytes(number) => write!(f, "{number}"),
             Self::ConfidentialityOffset(offset) => write!(f, "{}", offset.octets()),
             Self::PortId(port) => write!(f, "{port}"),
             Self::CakPadding(padding) => write!(f, "\"{}\"", padding.name()),
@@ -380,6 +435,31 @@ impl Word for SsciChoice {
         match self {
             Self::Stated => "stated",
             Self::BySci => "by-sci",
+        }
+    }
+}
+
+impl Word for DestinationChoice {
+    const ALL: &'static [Self] =
+        &[Self::NearestNonTpmr, Self::NearestCustomer, Self::NearestBridge, Self::Broadcast];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::NearestNonTpmr => "nearest-non-tpmr",
+            Self::NearestCustomer => "nearest-customer",
+            Self::NearestBridge => "nearest-bridge",
+            Self::Broadcast => "broadcast",
+        }
+    }
+}
+
+impl Word for EtherTypeChoice {
+    const ALL: &'static [Self] = &[Self::Eapol, Self::Carried];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Eapol => "0x888e",
+            Self::Carried => "0x876f",
         }
     }
 }

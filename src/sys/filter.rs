@@ -9,14 +9,17 @@ use super::packet::{ETHERTYPE_EAPOL, ETHERTYPE_MACSEC};
 /// The kernel mostly takes a tag off before a socket that is bound to one EtherType sees the frame.
 /// What tells then that there was one is the frame's type: a frame of a VLAN that no interface
 /// serves counts as another station's. Only behind a switch chip the tag itself can still be seen.
-pub(super) fn eapol() -> [SockFilter; 8] {
+///
+/// It goes by its own EtherType, and by another where that is given.
+pub(super) fn eapol(other: u16) -> [SockFilter; 9] {
     [
         load_octet(ancillary(libc::SKF_AD_VLAN_TAG_PRESENT)),
-        jump_equal(0, 0, 5),
+        jump_equal(0, 0, 6),
         load_octet(ancillary(libc::SKF_AD_PKTTYPE)),
-        jump_equal(libc::PACKET_OTHERHOST.into(), 3, 0),
+        jump_equal(libc::PACKET_OTHERHOST.into(), 4, 0),
         load_half(ETHERTYPE_OFFSET),
-        jump_equal(ETHERTYPE_EAPOL.into(), 0, 1),
+        jump_equal(ETHERTYPE_EAPOL.into(), 1, 0),
+        jump_equal(other.into(), 0, 1),
         accept(),
         refuse(),
     ]

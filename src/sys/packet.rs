@@ -64,14 +64,26 @@ impl PacketSocket {
     /// [`SysError::NotPermitted`] without `CAP_NET_RAW`, [`SysError::NoInterface`] where there is
     /// none of this index, [`SysError::Os`] else.
     pub fn eapol(interface_index: u32) -> Result<Self, SysError> {
+        Self::key_exchange(interface_index, ETHERTYPE_EAPOL)
+    }
+
+    /// Opens the same socket where frames of another EtherType are EAPOL, too. The kernel shows it
+    /// every frame then, for its filter to look at.
+    ///
+    /// # Errors
+    ///
+    /// As for [`PacketSocket::eapol`].
+    pub fn key_exchange(interface_index: u32, ethertype: u16) -> Result<Self, SysError> {
         let socket = Self::open(interface_index)?;
-        socket.filter(&filter::eapol())?;
+        socket.filter(&filter::eapol(ethertype))?;
+        socket.ignore_outgoing()?;
         socket.buffers(EAPOL_BUFFER)?;
         socket.socket.set_priority(PRIORITY_CONTROL).map_err(os("setting a socket's priority"))?;
         for group in EAPOL_GROUPS {
             socket.join(interface_index, libc::PACKET_MR_MULTICAST, group)?;
         }
-        socket.bind(interface_index, ETHERTYPE_EAPOL)?;
+        let alone = ethertype == ETHERTYPE_EAPOL;
+        socket.bind(interface_index, if alone { ETHERTYPE_EAPOL } else { ETHERTYPE_ALL })?;
         Ok(socket)
     }
 

@@ -77,6 +77,31 @@ fn the_eapol_socket_takes_eapol_for_us_and_nothing_else() {
     assert_eq!(eapol.statistics().unwrap(), PacketStatistics { received: 4, dropped: 0 });
 }
 
+#[test]
+fn with_another_ethertype_the_eapol_socket_takes_both_and_none_of_our_own() {
+    let (namespace, sender) = cable();
+    let index = namespace.index("b");
+    let (eapol, reply) = namespace.run(|| {
+        let eapol = PacketSocket::key_exchange(index, 0x876f).unwrap();
+        (eapol, PacketSocket::sender(index).unwrap())
+    });
+    reply.send(&frame(PAE_GROUP, &[0x87, 0x6f, 3, 5, 0, 1, 9])).unwrap();
+    let refused = [
+        frame(PAE_GROUP, &[0x08, 0x00, 0x45]),
+        frame(PAE_GROUP, &[0x88, 0xe5, 0x2c]),
+        frame(PAE_GROUP, &[0x81, 0x00, 0x00, 0x05, 0x87, 0x6f, 3]),
+        frame([2, 0, 0, 0, 0, 0xc], &[0x87, 0x6f, 3]),
+    ];
+    let accepted = [
+        frame(PAE_GROUP, &[0x88, 0x8e, 3, 5, 0, 1, 1]),
+        frame([0x01, 0x80, 0xc2, 0, 0, 0x0e], &[0x87, 0x6f, 3, 5, 0, 1, 2]),
+    ];
+    for frame in refused.iter().chain(&accepted) {
+        sender.send(frame).unwrap();
+    }
+    assert_eq!(receive_until(&eapol, &accepted[1]), accepted);
+}
+
 /// Its VLAN identifier being 0, such a tag carries a priority and names no VLAN.
 #[test]
 fn a_priority_tag_in_front_of_eapol_is_taken_off() {

@@ -1,6 +1,8 @@
 //! The EAPOL frame around an MKPDU (802.1X-2020 11.1, 11.3).
 
-use super::ethernet::{ETHERTYPE_EAPOL, HEADER_LEN};
+use serde::{Deserialize, Serialize};
+
+use super::ethernet::{ETHERTYPE_CARRIED, ETHERTYPE_EAPOL, HEADER_LEN};
 use crate::ident::MacAddress;
 
 /// An EAPOL frame that can hold an MKPDU, Ethernet header included, cut to its body.
@@ -10,6 +12,8 @@ pub struct Eapol<'a> {
     pub destination: MacAddress,
     /// The station that sent it.
     pub source: MacAddress,
+    /// What it says it is.
+    pub ethertype: EapolEthertype,
     /// The protocol version: 3 or above.
     pub version: u8,
     /// The packet type: always 5, EAPOL-MKA.
@@ -17,6 +21,27 @@ pub struct Eapol<'a> {
     /// The packet body, without what Ethernet may have added to reach its minimum.
     pub body: &'a [u8],
     frame: &'a [u8],
+}
+
+/// An EtherType under which EAPOL goes.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub enum EapolEthertype {
+    /// EAPOL's own, 0x888E (802.1X-2020 11.1).
+    #[default]
+    Eapol,
+    /// 0x876F, for carriers that keep EAPOL for themselves. Not the standard's.
+    Carried,
+}
+
+impl EapolEthertype {
+    /// The number on the wire.
+    #[must_use]
+    pub const fn value(self) -> u16 {
+        match self {
+            Self::Eapol => ETHERTYPE_EAPOL,
+            Self::Carried => ETHERTYPE_CARRIED,
+        }
+    }
 }
 
 /// What is wrong with a frame before its body is looked at.
@@ -62,9 +87,11 @@ impl<'a> Eapol<'a> {
         let (source, rest) = rest.split_first_chunk().ok_or(EapolError::Truncated)?;
         let (&[type_high, type_low, version, packet_type, length_high, length_low], rest) =
             rest.split_first_chunk::<6>().ok_or(EapolError::Truncated)?;
-        if u16::from_be_bytes([type_high, type_low]) != ETHERTYPE_EAPOL {
-            return Err(EapolError::EtherType);
-        }
+        let ethertype = match u16::from_be_bytes([type_high, type_low]) {
+            ETHERTYPE_EAPOL => EapolEthertype::Eapol,
+            ETHERTYPE_CARRIED => EapolEthertype::Carried,
+            _ => return Err(EapolError::EtherType),
+        };
         if version < VERSION {
             return Err(EapolError::Version);
         }
@@ -79,7 +106,7 @@ impl<'a> Eapol<'a> {
         if !destination.is_group() {
             return Err(EapolError::Destination);
         }
-        Ok(Self { destination, source, version, packet_type, body, frame })
+        Ok(Self { destination, source, ethertype, version, packet_type, body, frame })
     }
 
     /// The frame from its destination address to the end of the body.
@@ -124,6 +151,7 @@ mod tests {
         let eapol = Eapol::decode(&FRAME).unwrap();
         assert_eq!(eapol.destination, MacAddress::PAE_GROUP);
         assert_eq!(eapol.source, MacAddress([2, 0, 0, 0, 0, 1]));
+        assert_eq!(eapol.ethertype, EapolEthertype::Eapol);
         assert_eq!((eapol.version, eapol.packet_type), (3, 5));
         assert_eq!(eapol.body, [0xaa, 0xbb]);
         assert_eq!(eapol.frame(), &FRAME[..20]);
@@ -133,6 +161,13 @@ mod tests {
     fn a_later_version_is_accepted_and_an_earlier_one_is_not() {
         assert_eq!(Eapol::decode(&with(14, 9)).map(|eapol| eapol.version), Ok(9));
         assert_eq!(Eapol::decode(&with(14, 2)), Err(EapolError::Version));
+    }
+
+    #[test]
+    fn two_ethertypes_are_known() {
+        let mut frame = with(12, 0x87);
+        frame[13] = 0x6f;
+        assert_eq!(Eapol::decode(&frame).map(|of| of.ethertype), Ok(EapolEthertype::Carried));
     }
 
     #[test]

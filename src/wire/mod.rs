@@ -15,7 +15,7 @@ mod sectag;
 mod sets;
 
 pub use basic::{Basic, MacsecCapability};
-pub use eapol::{Eapol, EapolError};
+pub use eapol::{Eapol, EapolError, EapolEthertype};
 pub use mkpdu::{Mkpdu, MkpduError, MkpduTooLong, RawMkpdu};
 pub use sectag::{SciField, SecTag, SecTagError};
 pub use sets::{

@@ -108,3 +108,26 @@ fn a_confidentiality_offset_secures_a_link_too() {
         assert_eq!(pair.a.port()["counters"]["in_pkts_not_valid"], 0);
     }
 }
+
+/// Through a carrier that keeps EAPOL and the usual group for itself.
+#[test]
+fn another_group_and_another_ethertype_secure_a_link_too() {
+    let config = Config::new("gcm-aes-xpn-256")
+        .with("eapol-destination = \"nearest-bridge\"")
+        .with("eapol-ethertype = \"0x876f\"");
+    let mut pair = Pair::new();
+    let listener = observe(&pair.a);
+    pair.a.start(&config);
+    pair.b.start(&config);
+    pair.wait_until_secured();
+    Traffic::new(&pair).flows();
+    let (mut carried, mut buffer) = (0, [0; 2048]);
+    while listener.recv(&mut buffer).is_ok() {
+        match (buffer[5], buffer[12], buffer[13]) {
+            (0x0e, 0x87, 0x6f) => carried += 1,
+            (_, 0x88, 0xe5) => {}
+            other => panic!("{other:x?}"),
+        }
+    }
+    assert!(carried >= 4);
+}

@@ -8,6 +8,7 @@ use macsecd::ident::{CipherSuite, Ckn, ConfidentialityOffset, KeyServerPriority,
 use macsecd::keyring::Key;
 use macsecd::mka::{Access, IcvIndicator, Manners, MkaVersion, Policy, SsciOrder};
 use macsecd::time::Time;
+use macsecd::wire::EapolEthertype;
 use zeroize::Zeroizing;
 
 use crate::link::Noise;
@@ -150,6 +151,7 @@ pub(crate) fn policy(station: usize, priority: u8) -> Policy {
         rekey_after: None,
         rekey_octets: None,
         destination: MacAddress::PAE_GROUP,
+        ethertype: EapolEthertype::default(),
         manners: Manners::default(),
     }
 }

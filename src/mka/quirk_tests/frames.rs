@@ -6,15 +6,16 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use super::{
-    MILLIS, Pair, SECOND, following, installs, is_secured, led, mannered, said, sets, started,
-    with_suite,
+    MILLIS, Pair, SECOND, closes, following, installs, is_secured, led, mannered, said, sets,
+    started, with_suite,
 };
 use crate::crypto::Cak;
 use crate::ident::{CipherSuite, Ckn, MacAddress};
 use crate::keyring::{Key, KeyRing};
-use crate::mka::testing::{policy, ring};
-use crate::mka::{IcvIndicator, Input, Manners, MkaVersion};
-use crate::wire::{DistributedSak, Mkpdu};
+use crate::mka::testing::{Station, policy, ring};
+use crate::mka::{IcvIndicator, Input, Manners, MkaVersion, Policy};
+use crate::time::Time;
+use crate::wire::{DistributedSak, EapolEthertype, Mkpdu};
 
 /// Puts the right ICV behind all but the last 16 octets of a frame.
 fn sealed(frame: &[u8]) -> Vec<u8> {
@@ -158,6 +159,83 @@ fn row_05_every_group_address_is_heard_and_no_other() {
     let mut single = pair.forged(|mkpdu| mkpdu.basic.mn.0 += 9);
     single[..6].copy_from_slice(&MacAddress([2, 0, 0, 0, 0, 1]).0);
     assert_eq!(pair.refusals(&sealed(&single)), ["destination"]);
+}
+
+/// Equipment between both lets only the nearest bridge's group pass, and `b` alone knows.
+#[test]
+fn row_05_a_peer_that_only_another_way_leads_to_is_answered_on_that() {
+    let bridge = MacAddress([0x01, 0x80, 0xc2, 0, 0, 0x0e]);
+    let knows = |policy| Policy { destination: bridge, ..policy };
+    let mut pair = Pair::new(policy(1, 16), knows(policy(2, 200)));
+    pair.passes = |frame| frame[5] == 0x0e;
+    pair.start(7 * SECOND);
+    assert!(is_secured(&pair));
+    let before = pair.wire.len();
+    pair.run(60 * SECOND);
+    assert!(pair.wire[before..].iter().all(|frame| frame[..6] == bridge.0), "and no more trials");
+    assert_eq!((is_secured(&pair), closes(&pair)), (true, 0));
+
+    // Where both ways work, each goes on its own.
+    let mut pair = Pair::new(policy(1, 16), knows(policy(2, 200)));
+    pair.start(7 * SECOND);
+    let before = pair.wire.len();
+    pair.run(10 * SECOND);
+    let own = |frame: &Vec<u8>| (frame[11] == 1) == (frame[5] == 0x03);
+    assert!(is_secured(&pair) && pair.wire[before..].iter().all(own));
+}
+
+/// The EtherType is the operator's, and both ends know of it, or one is answered under its own.
+#[test]
+fn row_05_another_ethertype_is_sent_and_heard_where_told_to_and_nowhere_else() {
+    let carried = |station, priority| Policy {
+        ethertype: EapolEthertype::Carried,
+        ..policy(station, priority)
+    };
+    let under = |pair: &Pair, station: u8, octets: [u8; 2]| {
+        let mut of = pair.wire.iter().rev().filter(move |frame| frame[11] == station);
+        of.next().unwrap()[12..14] == octets
+    };
+    let pair = started(Pair::new(carried(1, 16), carried(2, 200)));
+    assert!(under(&pair, 1, [0x87, 0x6f]) && under(&pair, 2, [0x87, 0x6f]));
+
+    let mut pair = Pair::new(carried(1, 16), policy(2, 200));
+    pair.start(7 * SECOND);
+    assert!(is_secured(&pair) && under(&pair, 1, [0x88, 0x8e]));
+
+    let mut pair = started(led());
+    let mut frame = pair.forged(|_| {});
+    frame[12..14].copy_from_slice(&[0x87, 0x6f]);
+    assert_eq!(pair.refusals(&sealed(&frame)), ["ethertype"]);
+}
+
+/// Some sign the header that a frame would have had, and not the one that it has.
+#[test]
+fn row_05_an_icv_over_the_usual_header_is_good_and_is_answered_alike() {
+    let strip = |frame: &mut Vec<u8>| {
+        // What `b` says, to the nearest bridge with the ICV over the usual header.
+        frame[5] = 0x0e;
+    };
+    let mut pair = started(led());
+    let mut frame = pair.forged(|_| {});
+    strip(&mut frame);
+    assert_eq!(pair.refusals(&frame), [""; 0]);
+    let mut frame = pair.forged(|_| {});
+    frame[5] = 0x0e;
+    frame[11] = 9;
+    assert_eq!(pair.refusals(&frame), ["icv"], "the source is covered all the same");
+
+    // A stranger that is heard so, and hears nothing else.
+    let mut pair = led();
+    pair.start(Duration::ZERO);
+    let mut frame = pair.wire.iter().find(|frame| frame[11] == 2).unwrap().clone();
+    strip(&mut frame);
+    let mut alone = Station::new(policy(1, 16), &ring(&[(1, 7)]));
+    alone.handle(Time::ZERO, Input::Carrier(true));
+    alone.handle(Time::ZERO, Input::Frame(&frame));
+    let trial = alone.sent.iter().find(|frame| frame[5] == 0x0e).expect("MKPDU 2 is a trial");
+    let mut usual = trial.clone();
+    usual[5] = 0x03;
+    assert_eq!(sealed(&usual), usual);
 }
 
 /// The second SAK of `b`, with all its sets in another order, unknown ones among them and empty

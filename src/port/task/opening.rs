@@ -89,7 +89,8 @@ fn build(
     mut store: Store,
 ) -> Result<Box<Parts>, String> {
     let interface = settings.parent.clone();
-    let socket = PacketSocket::eapol(settings.parent_index).map_err(|error| error.to_string())?;
+    let socket = PacketSocket::key_exchange(settings.parent_index, policy.ethertype.value());
+    let socket = socket.map_err(|error| error.to_string())?;
     let record = store.read();
     let opened = record.map(|record| Memory::open(&record, now(), &policy, &keys));
     settings.expected = opened.iter().flatten().flat_map(Memory::saks).collect();
