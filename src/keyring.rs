@@ -23,9 +23,23 @@ pub struct Key {
     pub cak: Cak,
 }
 
-/// The keys of one port, newest first.
+/// The keys of one port in the order of preference, mostly newest first.
 #[derive(Debug, Default)]
-pub struct KeyRing(Vec<Arc<Key>>);
+pub struct KeyRing {
+    keys: Vec<Arc<Key>>,
+    preference: Preference,
+}
+
+/// Which key is taken where peers speak several, as far as it is ours to say: a key server that is
+/// not us says it itself.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Preference {
+    /// The first one in the ring of those that most peers speak.
+    #[default]
+    InOrder,
+    /// The one that the peer began to speak last, wherever it stands.
+    LastSpoken,
+}
 
 /// Why keys cannot stand in one ring.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -47,7 +61,7 @@ pub enum KeyRingError {
 }
 
 impl KeyRing {
-    /// Makes a ring, newest key first.
+    /// Makes a ring, the key first that is preferred.
     ///
     /// # Errors
     ///
@@ -69,12 +83,24 @@ impl KeyRing {
                 }
             }
         }
-        Ok(Self(keys))
+        Ok(Self { keys, preference: Preference::default() })
     }
 
-    /// The keys, newest first.
+    /// The same keys with another preference.
+    #[must_use]
+    pub fn preferring(self, preference: Preference) -> Self {
+        Self { preference, ..self }
+    }
+
+    /// Which of the keys is taken where peers speak several.
+    #[must_use]
+    pub fn preference(&self) -> Preference {
+        self.preference
+    }
+
+    /// The keys, the preferred one first.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Key>> {
-        self.0.iter()
+        self.keys.iter()
     }
 }
 

@@ -120,6 +120,9 @@ impl Kay {
                 if done && self.cp.old().is_some_and(|(_, tx, _)| tx) {
                     self.rekeys += 1;
                 }
+                if done {
+                    self.note_sending(now, ki);
+                }
                 self.cp.tx_enabled(ki, done);
             }
             Asked::RaiseLowestPn => {}

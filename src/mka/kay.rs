@@ -14,6 +14,7 @@ use super::memory::Remembered;
 use super::participant::Participant;
 use super::policy::Policy;
 use super::progress::Progress;
+use super::rollover::Rollover;
 use super::sak::{Distribution, Saks};
 use super::status::{
     Distributing, Evidence, KeyServer, ParticipantStatus, PeerStatus, PortState, SakStatus, Status,
@@ -28,7 +29,7 @@ use crate::time::Time;
 pub struct Kay {
     pub(super) policy: Policy,
     pub(super) entropy: Box<dyn Entropy + Send>,
-    /// One for each key, newest first.
+    /// One for each key, the preferred one first.
     pub(super) participants: Vec<Participant>,
     /// Which of them drives the SecY.
     pub(super) principal: Option<usize>,
@@ -59,6 +60,7 @@ pub struct Kay {
     pub(super) suspension: Option<Suspension>,
     pub(super) commands: Commands,
     pub(super) open: bool,
+    pub(super) rollover: Rollover,
     pub(super) progress: Progress,
     pub(super) outputs: VecDeque<Output>,
     pub(super) now: Time,
@@ -135,6 +137,7 @@ impl Kay {
             suspension: None,
             commands: Commands::default(),
             open: false,
+            rollover: Rollover::default(),
             progress: Progress::default(),
             outputs: VecDeque::new(),
             now,
@@ -205,7 +208,8 @@ impl Kay {
             .min()
     }
 
-    /// Replaces the keys. Participants whose key stays go on untouched.
+    /// Replaces the keys. Participants whose key stays go on untouched; the others go with their
+    /// keys, and what an SAK of theirs still protects goes on until it is replaced.
     ///
     /// # Errors
     ///
@@ -218,7 +222,9 @@ impl Kay {
         let mut fresh = Vec::new();
         for key in keys.iter() {
             if !self.participants.iter().any(|participant| kept(participant, key)) {
-                fresh.push(Participant::new(now, Arc::clone(key), life, self.entropy.as_mut())?);
+                let mut made = Participant::new(now, Arc::clone(key), life, self.entropy.as_mut())?;
+                made.spoken = self.evidence.was_called(now, &key.ckn, life).then_some(now);
+                fresh.push(made);
             }
         }
         let mut pool = std::mem::take(&mut self.participants);
@@ -228,6 +234,8 @@ impl Kay {
                 self.participants.push(pool.swap_remove(at));
             }
         }
+        self.rollover.preference = keys.preference();
+        self.rollover.ring_set = Some(now);
         self.principal = None;
         self.held = None;
         self.settle(now);
@@ -277,6 +285,7 @@ impl Kay {
                 Some(Distributing { since: distribution.since, suite })
             }),
             rekeys: self.rekeys,
+            last_switch: self.rollover.last_switch,
             sent: self.sent,
             accepted: self.accepted,
             discards: self.discards.clone(),
@@ -331,6 +340,7 @@ impl Kay {
     fn participant_status(&self, now: Time, index: usize) -> Option<ParticipantStatus> {
         let participant = self.participants.get(index)?;
         let principal = self.principal == Some(index);
+        let in_use = self.cp.transmits_with().and_then(|slot| self.ckn_of(slot.ki));
         let state = state_of(now, participant);
         Some(ParticipantStatus {
             ckn: participant.ckn().clone(),
@@ -339,6 +349,7 @@ impl Kay {
             mi: participant.actor.mi(),
             mn: participant.actor.last(),
             has_key_server: participant.elected.is_some(),
+            in_use: in_use.as_ref() == Some(participant.ckn()),
             peers: participant
                 .peers
                 .iter()

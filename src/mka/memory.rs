@@ -24,6 +24,7 @@ use super::kay::{Decided, Kay};
 use super::participant::Participant;
 use super::peers::Peers;
 use super::policy::Policy;
+use super::rollover::{Rollover, Speakers};
 use super::sak::{Distribution, KnownSak, Saks, Wrapped};
 use super::ssci::Sscis;
 use super::status::PortState;
@@ -78,12 +79,15 @@ struct Record {
     carrier_since: Option<Time>,
     state: (PortState, Time),
     rekeys: u64,
+    rollover: Rollover,
 }
 
 /// A participant, without its keys.
 #[derive(Debug, Deserialize, Serialize)]
 struct MemberRecord {
     ckn: Ckn,
+    /// Its MI, sealed: another key may have the name by now.
+    token: [u8; SEAL_LEN],
     actor: Actor,
     peers: Peers,
     elected: Option<Candidate>,
@@ -92,6 +96,8 @@ struct MemberRecord {
     last_kn: u32,
     trial: Option<Way>,
     answered: Option<Way>,
+    spoken: Option<Time>,
+    speakers: Speakers,
 }
 
 /// An SAK as it went over the wire, and what it is for.
@@ -319,6 +325,7 @@ impl Kay {
             carrier_since: self.carrier_since,
             state: self.state,
             rekeys: self.rekeys,
+            rollover: self.rollover.clone(),
         };
         // It has no map or number that the format cannot hold.
         let name = postcard::to_allocvec(principal.ckn()).ok()?;
@@ -353,6 +360,8 @@ impl Kay {
         (kay.last_fresh, kay.rekey_wanted) = (record.last_fresh, record.rekey_wanted);
         (kay.lost_sak, kay.replaced, kay.held) = (record.lost_sak, record.replaced, record.held);
         kay.outlived = record.outlived;
+        kay.rollover = record.rollover;
+        kay.rollover.preference = keys.preference();
         (kay.suspension, kay.state, kay.rekeys) = (record.suspension, record.state, record.rekeys);
         kay.saks = Saks::recall(saks, record.newest, record.last_an, &record.used);
         kay.take_over(now, kept)?;
@@ -370,7 +379,7 @@ impl Kay {
         let life = self.policy.manners.life;
         let mut participants = Vec::new();
         for key in keys.iter() {
-            let at = records.iter().position(|record| record.ckn == key.ckn);
+            let at = records.iter().position(|record| record.is_of(key));
             participants.push(match at.map(|at| records.swap_remove(at)) {
                 Some(record) => record.recall(now, key, life),
                 None => Participant::new(now, Arc::clone(key), life, self.entropy.as_mut())?,
@@ -418,6 +427,7 @@ impl MemberRecord {
     fn of(participant: &Participant) -> Self {
         Self {
             ckn: participant.ckn().clone(),
+            token: participant.seal.tag(&participant.actor.mi().octets()),
             actor: participant.actor.clone(),
             peers: participant.peers.clone(),
             elected: participant.elected,
@@ -426,7 +436,14 @@ impl MemberRecord {
             last_kn: participant.last_kn,
             trial: participant.trial,
             answered: participant.answered,
+            spoken: participant.spoken,
+            speakers: participant.speakers.clone(),
         }
+    }
+
+    fn is_of(&self, key: &Key) -> bool {
+        let mi = self.actor.mi().octets();
+        self.ckn == key.ckn && key.cak.seal(&key.ckn).verify(&mi, &self.token)
     }
 
     fn recall(self, now: Time, key: &Arc<Key>, life: Duration) -> Participant {
@@ -435,6 +452,7 @@ impl MemberRecord {
         (of.elected, of.alone_since) = (self.elected, self.alone_since);
         (of.keys_since, of.last_kn) = (self.keys_since, self.last_kn);
         (of.trial, of.answered) = (self.trial, self.answered);
+        (of.spoken, of.speakers) = (self.spoken, self.speakers);
         of
     }
 }

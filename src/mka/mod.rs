@@ -42,6 +42,9 @@ mod quirk_tests;
 mod receive;
 #[cfg(test)]
 mod refusal_tests;
+mod rollover;
+#[cfg(test)]
+mod rollover_tests;
 mod sak;
 mod serve;
 mod settle;

@@ -13,6 +13,7 @@ use super::manners::{Manners, MkaVersion};
 use super::pace::Pace;
 use super::peers::{LISTED_MAX, Peer, Peers};
 use super::policy::Policy;
+use super::rollover::Speakers;
 use super::way::{Way, is_trial, set_ethertype};
 use crate::crypto::{Entropy, Ick, Kek, NoEntropy, Seal};
 use crate::ident::{Ckn, KeyNumber, MacAddress, MemberId};
@@ -46,6 +47,10 @@ pub(super) struct Participant {
     /// which all go, once that is what was answered.
     pub(super) trial: Option<Way>,
     pub(super) answered: Option<Way>,
+    /// When a peer was first heard under this key, or was about to be when the key came; `None`
+    /// once all that were heard are gone.
+    pub(super) spoken: Option<Time>,
+    pub(super) speakers: Speakers,
     /// How long a silent peer stays: MKA Life Time.
     life: Duration,
 }
@@ -86,6 +91,8 @@ impl Participant {
             last_kn: 0,
             trial: None,
             answered: None,
+            spoken: None,
+            speakers: Speakers::default(),
             life,
         }
     }
@@ -140,6 +147,7 @@ impl Participant {
             let of_trial = lists(mkpdu).any(|of| of.mi == self.actor.mi() && is_trial(of.mn.0));
             self.answered = self.trial.filter(|_| of_trial);
         }
+        self.spoken = self.spoken.or(Some(now));
         if self.peers.get(basic.mi).is_some_and(Peer::is_live)
             && let Some(list) = &mkpdu.live_peers
         {
@@ -173,11 +181,13 @@ impl Participant {
     pub(super) fn handle_timeout(&mut self, now: Time) {
         if self.peers.handle_timeout(now).news {
             self.pace.news();
+            self.spoken = self.spoken.filter(|_| self.peers.iter().next().is_some());
         }
     }
 
     /// Elects anew (802.1X-2020 9.5). Without a live peer there is nobody to serve.
     pub(super) fn elect(&mut self, now: Time, policy: &Policy) {
+        self.speakers.note(now, &self.peers, self.life);
         let live = self.peers.live().filter(|(_, peer)| peer.key_server);
         let peers = live.map(|(mi, peer)| Candidate {
             mi: Some(mi),

@@ -59,24 +59,6 @@ impl Kay {
         }
     }
 
-    /// Chooses the principal (802.1X-2020 9.4.1, 12.2): the participant with the best key server.
-    /// Where one server stands in several, it is we who choose if we are the server, and take the
-    /// one with most peers, then the newest key; else we follow it to where it has its keys.
-    fn choose_principal(&self) -> Option<usize> {
-        let best = self.best_server()?;
-        let served = self.participants.iter().enumerate().filter_map(|(index, participant)| {
-            let elected = participant.elected.filter(|elected| elected.rank() == best)?;
-            Some((index, participant, elected.is_own()))
-        });
-        served
-            .max_by_key(|&(index, participant, own)| {
-                let peers = if own { participant.peers.live().count() } else { 0 };
-                let keys = if own { None } else { participant.keys_since };
-                (peers, keys, std::cmp::Reverse(index))
-            })
-            .map(|(index, ..)| index)
-    }
-
     /// The rank of the best key server of all participants.
     pub(super) fn best_server(&self) -> Option<(KeyServerPriority, Sci)> {
         let elected = self.participants.iter().filter_map(|participant| participant.elected);
@@ -89,6 +71,7 @@ impl Kay {
     /// that we had has.
     fn follow_server(&mut self, now: Time) {
         self.principal = self.choose_principal();
+        self.note_leader(now);
         let served = self.server == Some(self.policy.sci);
         let is_other = |elected: Candidate| elected.is_own() && !served;
         if self.is_held(now) && self.elected().is_none_or(is_other) {

@@ -1,5 +1,7 @@
 //! What a KaY shows of itself: names, numbers and times, and never a key.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::cp::CpState;
@@ -45,7 +47,7 @@ pub struct Status {
     pub cp: CpState,
     /// Who is key server of the principal participant.
     pub key_server: Option<KeyServer>,
-    /// The participants, newest key first.
+    /// The participants, the preferred key first.
     pub participants: Vec<ParticipantStatus>,
     /// The SAK that frames are sent with.
     pub sak: Option<SakStatus>,
@@ -53,6 +55,11 @@ pub struct Status {
     pub distributing: Option<Distributing>,
     /// How often an SAK in use has been replaced.
     pub rekeys: u64,
+    /// How long the last change from one key (CAK) to another took: from the first MKPDU of a peer
+    /// under it, or from when we were given it where a peer spoke it already, until frames were sent
+    /// with an SAK of its CA. A key that had stood by for longer than MKA Life Time counts from when
+    /// it was made the principal one. `None` before the first change.
+    pub last_switch: Option<Duration>,
     /// MKPDUs sent.
     pub sent: u64,
     /// MKPDUs accepted.
@@ -87,6 +94,8 @@ pub struct ParticipantStatus {
     pub mn: MessageNumber,
     /// Whether it has elected a key server.
     pub has_key_server: bool,
+    /// Whether frames are sent with an SAK of its CA.
+    pub in_use: bool,
     /// Everyone heard in it.
     pub peers: Vec<PeerStatus>,
 }
@@ -176,4 +185,12 @@ pub struct Evidence {
     pub sak_lost: Option<(KeyId, Time)>,
     /// There were no random numbers for a key.
     pub no_entropy: Option<Time>,
+}
+
+impl Evidence {
+    /// Whether somebody used this key name not longer than `span` ago, when it was none of ours.
+    pub(super) fn was_called(&self, now: Time, ckn: &Ckn, span: Duration) -> bool {
+        let sighting = self.unknown_ckn.as_ref().filter(|sighting| sighting.ckn == *ckn);
+        sighting.is_some_and(|sighting| now.since(sighting.at) < span)
+    }
 }
