@@ -198,6 +198,7 @@ impl Kay {
                 later(self.keyless_since.map(|at| at.after(KEYLESS_MAX))),
                 later(self.retry_at),
                 later(self.held),
+                later(self.rollover.bridge),
                 later(self.suspension.map(|suspension| suspension.until)),
                 later(self.mute_until()),
                 later(self.commands.poll_timeout()),
@@ -227,6 +228,7 @@ impl Kay {
                 fresh.push(made);
             }
         }
+        let led = self.principal().map(|principal| Arc::clone(&principal.key));
         let mut pool = std::mem::take(&mut self.participants);
         pool.append(&mut fresh);
         for key in keys.iter() {
@@ -236,6 +238,9 @@ impl Kay {
         }
         self.rollover.preference = keys.preference();
         self.rollover.ring_set = Some(now);
+        if led.is_some_and(|key| !self.participants.iter().any(|of| kept(of, &key))) {
+            self.rollover.bridge = Some(now.after(life));
+        }
         self.principal = None;
         self.held = None;
         self.settle(now);

@@ -25,6 +25,8 @@ pub(super) struct Rollover {
     pub(super) preference: Preference,
     /// When the ring was last another one.
     pub(super) ring_set: Option<Time>,
+    /// Until when what holds stands although nobody is met under any key of the ring.
+    pub(super) bridge: Option<Time>,
     /// The key that leads, or did last, and since when.
     leads: Option<(Ckn, Time)>,
     /// The key in whose CA the SAK is that frames were last sent with.
@@ -86,6 +88,16 @@ impl Kay {
                 (wanting.len(), wanting.into_iter().flatten().max())
             }
         }
+    }
+
+    /// Tells whether the SAs and the decision of the key server that we had stand, although its key
+    /// has left the ring and nobody has been met yet under another. It has not gone, and whoever
+    /// holds one of our keys is met within a hello; so it is as with a peer that is silent. Where
+    /// nothing can be sent there is nothing to keep.
+    pub(super) fn bridges(&self, now: Time) -> bool {
+        let nobody = self.participants.iter().all(|of| of.elected.is_none());
+        let sends = self.cp.transmits_with().is_some();
+        nobody && sends && self.rollover.bridge.is_some_and(|until| now < until)
     }
 
     /// Takes note of which key leads.

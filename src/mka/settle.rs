@@ -78,6 +78,9 @@ impl Kay {
             self.principal = None;
             return;
         }
+        if self.bridges(now) {
+            return;
+        }
         let server = self.elected().map(|elected| elected.sci);
         if let (Some(before), Some(after)) = (self.server, server)
             && before != after
@@ -222,7 +225,7 @@ impl Kay {
 
     /// Has the SecY receive whoever joined after an SAK was installed, and forget whoever left.
     fn tend_receivers(&mut self, now: Time) {
-        let held = self.is_held(now);
+        let held = self.is_held(now) || self.bridges(now);
         let live_anywhere: BTreeSet<Sci> = self
             .participants
             .iter()

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use macsecd::ident::{KeyId, MemberId, Sci};
-use macsecd::keyring::{Key, KeyRing};
+use macsecd::keyring::{Key, KeyRing, Preference};
 use macsecd::mka::{Access, Policy, PortState, Status};
 use macsecd::port::Driver;
 use macsecd::secy::{SecyCommand, SecyModel};
@@ -21,6 +21,7 @@ pub(crate) struct Setup {
     pub(crate) policy: Policy,
     /// Which keys it has, newest first.
     pub(crate) ring: Vec<usize>,
+    pub(crate) preference: Preference,
     /// The first member identifiers that it draws.
     pub(crate) forced_mis: Vec<[u8; 12]>,
 }
@@ -61,6 +62,7 @@ impl Refusals {
 pub(crate) struct Member {
     pub(crate) policy: Policy,
     pub(crate) ring: Vec<usize>,
+    pub(crate) preference: Preference,
     /// `None` while the station is down.
     pub(crate) driver: Option<Driver>,
     /// Counts restarts: commands and answers of an earlier life are void.
@@ -95,6 +97,7 @@ impl Member {
         Self {
             policy: setup.policy,
             ring: setup.ring,
+            preference: setup.preference,
             driver: None,
             life: 0,
             secy: Secy::default(),
@@ -152,7 +155,8 @@ impl Member {
 
     /// Puts the keys of the ring together.
     pub(crate) fn key_ring(&self, keys: &[Arc<Key>]) -> KeyRing {
-        KeyRing::new(self.ring.iter().map(|&index| Arc::clone(&keys[index])).collect()).unwrap()
+        let ring = self.ring.iter().map(|&index| Arc::clone(&keys[index]));
+        KeyRing::new(ring.collect()).unwrap().preferring(self.preference)
     }
 
     /// Takes the randomness away, or gives it back.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use macsecd::crypto::Cak;
 use macsecd::ident::{CipherSuite, Ckn, ConfidentialityOffset, KeyServerPriority, MacAddress, Sci};
-use macsecd::keyring::Key;
+use macsecd::keyring::{Key, Preference};
 use macsecd::mka::{Access, IcvIndicator, Manners, MkaVersion, Policy, SsciOrder};
 use macsecd::time::Time;
 use macsecd::wire::EapolEthertype;
@@ -158,7 +158,12 @@ pub(crate) fn policy(station: usize, priority: u8) -> Policy {
 
 /// A station with the first key.
 pub(crate) fn setup(station: usize, priority: u8) -> Setup {
-    Setup { policy: policy(station, priority), ring: vec![0], forced_mis: vec![] }
+    Setup {
+        policy: policy(station, priority),
+        ring: vec![0],
+        preference: Preference::InOrder,
+        forced_mis: vec![],
+    }
 }
 
 /// The stations of a session: two for the most part, for that is what a port has to do with.

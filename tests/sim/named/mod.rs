@@ -5,10 +5,12 @@ mod joining;
 mod keys;
 mod losses;
 mod outsiders;
+mod rollover;
 
 use std::time::Duration;
 
 use macsecd::ident::{CipherSuite, KeyId};
+use macsecd::keyring::Preference;
 use macsecd::mka::{KeyServer, PortState};
 
 use crate::link::Noise;
