@@ -167,6 +167,7 @@ fn keys(port: &PortStatus) -> String {
             let age = span(sak.age_seconds);
             items.push(format!("SAK AN {} KN {}, age {age}", sak.an, sak.key_number));
             items.push(format!("rekeys {}", count(port.rekeys)));
+            items.extend(port.last_switch_ms.map(|took| format!("last switch {took:.1} ms")));
         }
         out.push_str(&row(if index == 0 { "key" } else { "" }, &items));
     }

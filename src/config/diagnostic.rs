@@ -104,6 +104,8 @@ codes! {
     PortUnsaid = "port-unsaid",
     /// Warning: packet numbers are in the hands of a network card.
     Offloaded = "offloaded",
+    /// Warning: a key has a start that the port does not go by.
+    StartUnheeded = "start-unheeded",
 }
 
 /// Where a configuration came from, and its text without its secrets.

@@ -4,6 +4,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use zeroize::Zeroizing;
 
+use super::rotation::StartTime;
 use crate::crypto::Cak;
 use crate::ident::{CipherSuite, Ckn};
 use crate::keyring::Key;
@@ -14,15 +15,19 @@ use crate::profile::{CakPadding, LinkSettings};
 pub struct KeyConfig {
     /// Where it came from.
     pub source: KeySource,
+    /// When it is to be taken up, where the port goes by that.
+    pub start: Option<StartTime>,
     /// The key itself and its name, shared with the ring that it goes into.
     pub key: Arc<Key>,
 }
 
 impl KeyConfig {
-    /// Tells whether the other one has the same name and the same key, wherever they came from.
+    /// Tells whether the other one has the same name, key and start, wherever they came from.
     #[must_use]
     pub fn same_as(&self, other: &Self) -> bool {
-        self.key.ckn == other.key.ckn && self.key.cak.same_as(&other.key.cak)
+        self.key.ckn == other.key.ckn
+            && self.start == other.start
+            && self.key.cak.same_as(&other.key.cak)
     }
 }
 

@@ -58,9 +58,11 @@ impl Place {
                 "lone-key-latest",
                 "ssci-order",
                 "cak-padding",
+                "rotation",
+                "pair",
                 "key",
             ],
-            Self::PortKey => &["ckn", "cak"],
+            Self::PortKey => &["ckn", "cak", "start"],
         }
     }
 
@@ -93,6 +95,8 @@ const ALIASES: &[(&str, &str)] = &[
     ("name", "ckn"),
     ("key", "cak"),
     ("cka", "cak"),
+    ("start-time", "start"),
+    ("sister", "pair"),
 ];
 
 /// Refuses every key of `table` that may not stand there, and says `needed` ones that are missing,

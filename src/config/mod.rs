@@ -14,6 +14,7 @@ mod port;
 mod port_key;
 mod reader;
 mod redact;
+mod rotation;
 mod top;
 mod values;
 
@@ -25,10 +26,13 @@ pub use key::{KeyConfig, KeySource};
 pub use keys::Place;
 pub use port::{Effective, Origin, PortConfig};
 pub use reader::{DAEMON_USER, KeyFileError, KeyReader, SystemKeys};
+pub use rotation::StartTime;
 pub use top::{Config, ControlConfig, LogLevel, parse};
 
 pub use crate::keyring::KEYS_MAX;
-pub use crate::profile::{CakPadding, DataplaneChoice, LinkSettings, OffloadChoice, SecurePolicy};
+pub use crate::profile::{
+    CakPadding, DataplaneChoice, LinkSettings, OffloadChoice, RotationChoice, SecurePolicy,
+};
 
 /// Where the configuration is.
 pub const DEFAULT_PATH: &str = "/etc/macsecd/macsecd.toml";

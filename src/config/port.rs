@@ -34,6 +34,8 @@ pub struct PortConfig {
     pub link: LinkSettings,
     /// The keys, newest first; at least one.
     pub keys: Vec<KeyConfig>,
+    /// The interface of the port that carries the same traffic, so that one of them can fail.
+    pub pair: Option<String>,
     /// Which settings do not come from the defaults.
     pub(crate) origins: BTreeMap<&'static str, Origin>,
 }
@@ -66,20 +68,24 @@ pub struct Effective {
 impl PortConfig {
     /// Tells whether a running port can stay as it is, but for its keys.
     ///
-    /// The name of the profile is nothing but a name, and padding is over when a key has been read.
+    /// The name of the profile is nothing but a name, padding is over when a key has been read, and
+    /// how keys are chosen goes with the keys.
     #[must_use]
     pub fn same_settings(&self, other: &Self) -> bool {
-        let Self { interface, secure_interface, profile: _, link, keys: _, origins: _ } = self;
-        let link = LinkSettings { cak_padding: other.link.cak_padding, ..link.clone() };
+        let Self { interface, secure_interface, profile: _, link, keys: _, pair: _, origins: _ } =
+            self;
+        let LinkSettings { cak_padding, rotation, .. } = other.link;
+        let link = LinkSettings { cak_padding, rotation, ..link.clone() };
         *interface == other.interface
             && *secure_interface == other.secure_interface
             && link == other.link
     }
 
-    /// Tells whether the keys are the same, and in the same order.
+    /// Tells whether the keys are the same, in the same order and to be chosen from alike.
     #[must_use]
     pub fn same_keys(&self, other: &Self) -> bool {
-        self.keys.len() == other.keys.len()
+        self.link.rotation == other.link.rotation
+            && self.keys.len() == other.keys.len()
             && self.keys.iter().zip(&other.keys).all(|(ours, theirs)| ours.same_as(theirs))
     }
 
@@ -114,6 +120,7 @@ pub(crate) struct PortDraft {
     pub(crate) link: LinkSettings,
     pub(crate) origins: BTreeMap<&'static str, Origin>,
     pub(crate) keys: Vec<KeyDraft>,
+    pub(crate) pair: Option<Named>,
 }
 
 /// A name and where it stands.
@@ -153,6 +160,7 @@ pub(crate) fn read_port(
         link: LinkSettings::with_profile(profile),
         origins: BTreeMap::new(),
         keys: Vec::new(),
+        pair: table.get("pair").and_then(|value| name("pair", value, findings)),
         header,
     };
     if let Some(profile) = profile {
@@ -371,8 +379,8 @@ impl PortDraft {
     /// Makes a port of it; `None` where anything is missing, which has been reported then.
     pub(crate) fn finish(self) -> Option<PortConfig> {
         let finish = |key: KeyDraft| {
-            let (ckn, source) = (key.ckn?.0, key.source?.0);
-            Some(KeyConfig { source, key: Arc::new(Key { ckn, cak: key.cak? }) })
+            let (ckn, source, start) = (key.ckn?.0, key.source?.0, key.start);
+            Some(KeyConfig { source, start, key: Arc::new(Key { ckn, cak: key.cak? }) })
         };
         Some(PortConfig {
             interface: self.interface?.name,
@@ -380,6 +388,7 @@ impl PortDraft {
             profile: self.profile,
             link: self.link,
             keys: self.keys.into_iter().map(finish).collect::<Option<_>>()?,
+            pair: self.pair.map(|pair| pair.name),
             origins: self.origins,
         })
     }

@@ -12,6 +12,7 @@ use super::{
     keys::{Place, check_keys},
     port::Context,
     redact::hide,
+    rotation::{StartTime, heeds_start, read_start},
     values::{self, Value},
 };
 use crate::crypto::Cak;
@@ -24,6 +25,7 @@ pub(crate) struct KeyDraft {
     pub(crate) ckn: Option<(Ckn, Range<usize>)>,
     pub(crate) source: Option<(KeySource, Range<usize>)>,
     pub(crate) cak: Option<Cak>,
+    pub(crate) start: Option<StartTime>,
     /// The length that was given, where zeros were put after it.
     pub(crate) padded_from: Option<usize>,
 }
@@ -38,10 +40,14 @@ pub(crate) fn read_keys(
 ) -> Vec<KeyDraft> {
     let mut drafts = Vec::with_capacity(tables.len());
     for (header, table) in tables {
-        check_keys(table, Place::PortKey, header, Place::PortKey.keys(), findings);
+        check_keys(table, Place::PortKey, header, &["ckn", "cak"], findings);
         let ckn = table.get("ckn").and_then(|value| report(read_ckn(value, context), findings));
         let ckn = ckn.zip(table.get("ckn").map(Spanned::span));
-        drafts.push(KeyDraft { ckn, source: None, cak: None, padded_from: None });
+        let start = table.get("start").and_then(|value| report(read_start(value), findings));
+        if let (Some(_), Some(value), Some(link)) = (start, table.get("start"), link) {
+            heeds_start(link, value, findings);
+        }
+        drafts.push(KeyDraft { ckn, source: None, cak: None, start, padded_from: None });
     }
     duplicates(&drafts, findings);
     // All names are known now, and no CAK may be one of them.

@@ -16,6 +16,7 @@ use super::{
     port::{Context, Named, PortConfig, PortDraft, read_port},
     reader::KeyReader,
     redact::redact,
+    rotation::check_pairs,
     values::{self, Tables, Value, example},
 };
 use crate::profile::Word;
@@ -78,6 +79,15 @@ impl Word for LogLevel {
 }
 
 impl Config {
+    /// The interface of the port that carries the same traffic as another, whichever of the two
+    /// names the other.
+    #[must_use]
+    pub fn sister(&self, interface: &str) -> Option<&str> {
+        let named = self.port(interface)?.pair.as_deref();
+        let naming = self.ports.iter().find(|port| port.pair.as_deref() == Some(interface));
+        named.or_else(|| naming.map(|port| port.interface.as_str()))
+    }
+
     /// The port on an interface.
     #[must_use]
     pub fn port(&self, interface: &str) -> Option<&PortConfig> {
@@ -213,6 +223,7 @@ fn read_top(table: &DeTable<'_>, context: &Context<'_>, draft: &mut ConfigDraft)
     }
     name_secure_interfaces(draft);
     duplicate_interfaces(draft);
+    check_pairs(&draft.ports, &mut draft.findings);
 }
 
 fn socket(value: &Value<'_>) -> Result<PathBuf, Diagnostic> {

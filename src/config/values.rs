@@ -65,6 +65,7 @@ pub(crate) fn setting(key: &str, value: &Value<'_>) -> Option<Result<Setting, Di
         "lone-key-latest" => boolean(key, value).map(Setting::LoneKeyLatest),
         "ssci-order" => word(key, value).map(Setting::SsciOrder),
         "cak-padding" => word(key, value).map(Setting::CakPadding),
+        "rotation" => word(key, value).map(Setting::Rotation),
         _ => return None,
     })
 }
@@ -84,6 +85,8 @@ pub(crate) fn example(key: &str) -> String {
         ("port" | "key", None) => return format!("[[{key}]]").replace("[key]", "[port.key]"),
         ("ckn", None) => "\"0123456789abcdef\"".to_owned(),
         ("cak", None) => "\"file:/etc/macsecd/keys/link1.cak\"".to_owned(),
+        ("start", None) => "\"2026-12-01T00:00:00Z\"".to_owned(),
+        ("pair", None) => "\"eth2\"".to_owned(),
         (_, None) => "...".to_owned(),
     };
     format!("{key} = {value}")
@@ -279,7 +282,7 @@ fn unknown_suite(key: &str, name: &str, span: Range<usize>) -> Diagnostic {
     unknown_value(key, name, span, || CipherSuite::ALL.into_iter().map(suite_key))
 }
 
-fn wrong_type(key: &str, wants: &str, value: &Value<'_>) -> Diagnostic {
+pub(crate) fn wrong_type(key: &str, wants: &str, value: &Value<'_>) -> Diagnostic {
     let found = match value.get_ref() {
         DeValue::String(_) => "a string",
         DeValue::Integer(_) => "a whole number",

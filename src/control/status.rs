@@ -67,6 +67,10 @@ pub struct PortStatus {
     pub sak: Option<Sak>,
     /// SAKs taken into use since the first.
     pub rekeys: u64,
+    /// How long the last change from one CAK to another took, in milliseconds: from the far end's
+    /// first word under it, or from when it was configured where the far end spoke it already, until
+    /// frames were sent with an SAK that it protected. `None` before the first change.
+    pub last_switch_ms: Option<f64>,
     /// The SecY's counters under their names in IEEE 802.1AE, in `snake_case`.
     pub counters: BTreeMap<String, u64>,
     /// The key agreement itself.
@@ -206,6 +210,7 @@ pub struct Peer {
 
 /// One key at work.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Participant {
     /// The name of its CAK, in hex.
     pub ckn: String,
@@ -213,6 +218,10 @@ pub struct Participant {
     pub role: Role,
     /// How far it has come.
     pub state: PortState,
+    /// How many stations have proved that they hold this key.
+    pub live_peers: u32,
+    /// Whether the SAK that frames are sent with came with this key.
+    pub in_use: bool,
 }
 
 /// What a participant is to the port.

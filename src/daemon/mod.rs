@@ -17,6 +17,7 @@ mod machine;
 mod notify;
 mod plan;
 mod report;
+mod rotation;
 mod service;
 mod supervisor;
 
@@ -113,8 +114,8 @@ async fn run(args: Args, plan: Plan, verbosity: Verbosity) -> anyhow::Result<()>
     info!(version = env!("CARGO_PKG_VERSION"), ports = table.borrow().len(), "macsecd is ready");
     let manager = Manager::from_env();
     manager.ready().await;
-    let next_line = Instant::now();
-    let mut events = Events { signals, monitor, server, broken, asked, changes, next_line };
+    let (next_line, clock) = (Instant::now(), Instant::now());
+    let mut events = Events { signals, monitor, server, broken, asked, changes, next_line, clock };
     let (end, result) = attend(&mut supervisor, &mut events, &manager).await;
 
     manager.stopping().await;
@@ -156,6 +157,7 @@ async fn attend(
                 // Whoever asked may have gone.
                 let _ = answer.map(|answer| answer.send(reloaded));
             }
+            Event::Clock => supervisor.turn_keys().await,
             Event::Changed => manager.status(&supervisor.summary()).await,
         }
     }
@@ -169,6 +171,8 @@ enum Event {
     Ended(String),
     /// Some port stands differently.
     Changed,
+    /// Time has passed, and the start of a key perhaps with it.
+    Clock,
     /// The daemon is to end.
     End(End),
     /// The daemon cannot go on.
@@ -185,6 +189,8 @@ struct Events {
     changes: watch::Receiver<u64>,
     /// When the service manager may be told something again.
     next_line: Instant,
+    /// When the clock is next looked at.
+    clock: Instant,
 }
 
 /// What systemd sends where another daemon is to follow at once (`RestartKillSignal=`): keys and
@@ -244,12 +250,19 @@ impl Events {
                 self.next_line = Instant::now() + LINE_GAP;
                 Event::Changed
             }
+            () = sleep_until(self.clock) => {
+                self.clock = Instant::now() + CLOCK_GAP;
+                Event::Clock
+            }
         }
     }
 }
 
 /// The least between two lines for the service manager.
 const LINE_GAP: Duration = Duration::from_millis(200);
+
+/// How often the clock is looked at. It may be set at any time, so it is not waited for.
+const CLOCK_GAP: Duration = Duration::from_secs(1);
 
 /// Words the end of something that was to go on for ever.
 fn why<T>(ended: Result<io::Result<T>, JoinError>, what: &'static str) -> anyhow::Error {

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::rotation;
 use crate::config::{
     self, Config, ControlConfig, DataplaneChoice, Diagnostic, LinkSettings, LogLevel,
     OffloadChoice, PortConfig, SecurePolicy,
@@ -80,10 +81,18 @@ impl Plan {
 
 impl PortPlan {
     fn new(config: PortConfig) -> Result<Self, String> {
-        let keys = config.keys.iter().map(|key| Arc::clone(&key.key));
-        let keys = KeyRing::new(keys.collect())
+        let keys = rotation::ring(&config, rotation::clock())
             .map_err(|error| format!("port {}: {error}", config.interface))?;
         Ok(Self { config: Arc::new(config), keys: Arc::new(keys) })
+    }
+
+    /// The same with its keys as they are to be preferred at this time, in seconds since 1970;
+    /// `None` where they are so already.
+    pub(crate) fn turned(&self, now: u64) -> Option<Self> {
+        let keys = rotation::ring(&self.config, now).ok()?;
+        let order = |keys: &KeyRing| keys.iter().map(Arc::as_ptr).collect::<Vec<_>>();
+        let turned = Self { config: Arc::clone(&self.config), keys: Arc::new(keys) };
+        (order(&turned.keys) != order(&self.keys)).then_some(turned)
     }
 
     /// The interface that faces the peer; the port's name.

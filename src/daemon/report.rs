@@ -109,6 +109,7 @@ fn at_work(
             pn_used_ratio: sak.pn_used_ratio,
         }),
         rekeys: status.rekeys,
+        last_switch_ms: status.last_switch.map(millis),
         counters: counters(dataplane),
         mka: agreement(status),
         ..blank
@@ -199,6 +200,9 @@ fn participant(of: &ParticipantStatus) -> Participant {
         ckn: of.ckn.to_string(),
         role: if of.principal { Role::Principal } else { Role::Standby },
         state: state(of.state),
+        live_peers: u32::try_from(of.peers.iter().filter(|peer| peer.live).count())
+            .unwrap_or(u32::MAX),
+        in_use: of.in_use,
     }
 }
 
@@ -264,6 +268,12 @@ fn seconds(now: Time, since: Time) -> f64 {
     // To the millisecond: what is finer is noise.
     let span = now.since(since);
     Duration::from_millis(u64::try_from(span.as_millis()).unwrap_or(u64::MAX)).as_secs_f64()
+}
+
+/// To the microsecond.
+fn millis(span: Duration) -> f64 {
+    let micros = u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
+    Duration::from_micros(micros).as_secs_f64() * 1000.0
 }
 
 impl From<Finding> for Reason {

@@ -16,6 +16,7 @@ use super::log::{self, Verbosity};
 use super::machine::Machine;
 use super::plan::{self, Change, Plan, PortPlan};
 use super::report;
+use super::rotation;
 use crate::config::ControlConfig;
 use crate::control::PortState;
 use crate::dataplane::{EncryptorHome, End};
@@ -238,6 +239,24 @@ impl Supervisor {
                 stop_all(vec![(port, End::Clear)]).await;
                 (self.start(plan, Duration::ZERO), Some("started afresh"))
             }
+        }
+    }
+
+    /// Prefers the keys that have started since, on ports that go by that. They were listened to
+    /// before: nothing but the order changes.
+    pub(crate) async fn turn_keys(&mut self) {
+        let now = rotation::clock();
+        for at in 0..self.ports.len() {
+            let Some(plan) = self.ports.get(at).and_then(|port| port.entry.plan.turned(now)) else {
+                continue;
+            };
+            let port = self.ports.remove(at);
+            let (port, line) = self.change_keys(port, plan).await;
+            if let Some(line) = line {
+                info!(iface = %port.entry.interface(), "a key has started: {line}");
+            }
+            self.ports.insert(at, port);
+            self.publish();
         }
     }
 

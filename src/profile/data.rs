@@ -7,7 +7,8 @@ use std::borrow::Cow;
 
 use super::{
     Basis, CakPadding, CakRule, DataplaneChoice, DestinationChoice, EtherTypeChoice,
-    IcvIndicatorChoice, OffloadChoice, Profile, ProfileValue, SecurePolicy, Setting, SsciChoice,
+    IcvIndicatorChoice, OffloadChoice, Profile, ProfileValue, RotationChoice, SecurePolicy,
+    Setting, SsciChoice,
 };
 use crate::ident::{CipherSuite, ConfidentialityOffset, KeyServerPriority};
 
@@ -18,6 +19,7 @@ const AZURE_ABOUT: &str =
 const AWS_GUIDE: &str = "https://docs.aws.amazon.com/directconnect/latest/UserGuide/MACsec.html";
 const GCP_SETUP: &str =
     "https://cloud.google.com/network-connectivity/docs/interconnect/how-to/macsec/set-up";
+const GCP_ROTATE: &str = "https://cloud.google.com/network-connectivity/docs/interconnect/how-to/macsec/rotate-macsec-keys";
 const HOSTAP_CONF: &str = "https://w1.fi/cgit/hostap/plain/wpa_supplicant/wpa_supplicant.conf";
 
 const fn published(setting: Setting, url: &'static str, says: &'static str) -> ProfileValue {
@@ -131,6 +133,10 @@ pub static DEFAULTS: &[ProfileValue] = &[
         "what a key server of version 3 states is what it does, as the standard has it",
     ),
     chosen(
+        Setting::Rotation(RotationChoice::NewestWithFallback),
+        "what most routers and providers do: the newest key that both ends have",
+    ),
+    chosen(
         Setting::CakPadding(CakPadding::Refuse),
         "a short CAK is more often a mistake than a wish, and zeros make it easy to guess",
     ),
@@ -176,6 +182,12 @@ const AZURE_EXPRESSROUTE_DIRECT: Profile = Profile {
              need not",
         ),
         published(
+            Setting::Rotation(RotationChoice::FollowPeer),
+            AZURE_ABOUT,
+            "each link holds one key, and changing it is not atomic: the link is down until both \
+             ends have the new one. So whatever the port begins to speak is followed at once",
+        ),
+        published(
             Setting::CakPadding(CakPadding::ZerosRight),
             AZURE_HOWTO,
             "a CAK shorter than the cipher's key gets zeros after it: 1234 becomes 12340000...",
@@ -185,7 +197,7 @@ const AZURE_EXPRESSROUTE_DIRECT: Profile = Profile {
     ckn_octets: None,
     notes: &[
         "Each of the two links of a port holds one CAK. Changing it takes the link down until both \
-         ends have the new one; with old and new key configured here, this end follows at once.",
+         ends have the new one; with old and new key configured here, this end follows at once: see `macsecctl rotate`.",
         "The port takes a CAK of 32 hex digits with a 128-bit cipher and 64 with a 256-bit one, \
          and a CKN of up to 64 hex digits, an even number of them.",
     ],
@@ -209,6 +221,11 @@ const AWS_DIRECT_CONNECT: Profile = Profile {
             Setting::ConfidentialityOffset(ConfidentialityOffset::Offset0),
             AWS_GUIDE,
             "no offset: a VLAN tag in clear is not supported",
+        ),
+        published(
+            Setting::Rotation(RotationChoice::NewestWithFallback),
+            AWS_GUIDE,
+            "a connection keeps up to three keys, and uses the newest that works",
         ),
         chosen(
             Setting::Policy(SecurePolicy::MustSecure),
@@ -251,6 +268,12 @@ const GCP_INTERCONNECT: Profile = Profile {
             "offset 0",
         ),
         published(Setting::RekeySeconds(28_800), GCP_SETUP, "a new SAK every 28800 seconds"),
+        published(
+            Setting::Rotation(RotationChoice::StartTime),
+            GCP_ROTATE,
+            "each key has a start time, and the one that started last is used; give each \
+             `[[port.key]]` the same `start`",
+        ),
     ],
     cak: CakRule::Octets(32),
     ckn_octets: None,

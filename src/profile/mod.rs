@@ -13,7 +13,8 @@ mod show;
 pub use data::{DEFAULTS, PROFILES};
 pub use settings::{
     CakPadding, DataplaneChoice, DestinationChoice, EtherTypeChoice, IcvIndicatorChoice,
-    LinkSettings, OffloadChoice, SecurePolicy, Setting, SsciChoice, Word, suite_key,
+    LinkSettings, OffloadChoice, RotationChoice, SecurePolicy, Setting, SsciChoice, Word,
+    suite_key,
 };
 pub use show::{list, show};
 
@@ -117,6 +118,7 @@ impl LinkSettings {
             mka_life: 6,
             lone_key_latest: false,
             ssci_order: SsciChoice::Stated,
+            rotation: RotationChoice::NewestWithFallback,
             cak_padding: CakPadding::Refuse,
         };
         let own = profile.map_or(&[][..], |profile| profile.values);

@@ -79,6 +79,19 @@ pub enum EtherTypeChoice {
     Carried,
 }
 
+/// Which of several keys is taken where the far end speaks more than one, as far as it is ours to say.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum RotationChoice {
+    /// The one that the far end began to speak last.
+    FollowPeer,
+    /// The first in the file, which is the newest.
+    NewestWithFallback,
+    /// The one that started last.
+    StartTime,
+    /// The first in the file, whenever the far end speaks it.
+    PrimaryFallback,
+}
+
 /// What becomes of a CAK that is shorter than a key.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum CakPadding {
@@ -143,6 +156,8 @@ pub struct LinkSettings {
     pub lone_key_latest: bool,
     /// Who has which SSCI.
     pub ssci_order: SsciChoice,
+    /// Which of several keys is taken.
+    pub rotation: RotationChoice,
     /// What becomes of a short CAK.
     pub cak_padding: CakPadding,
 }
@@ -190,13 +205,14 @@ impl LinkSettings {
             Setting::MkaLifeSeconds(seconds) => self.mka_life = *seconds,
             Setting::LoneKeyLatest(on) => self.lone_key_latest = *on,
             Setting::SsciOrder(choice) => self.ssci_order = *choice,
+            Setting::Rotation(choice) => self.rotation = *choice,
             Setting::CakPadding(padding) => self.cak_padding = *padding,
         }
     }
 
     /// Every value, in the order of the documentation.
     #[must_use]
-    pub fn to_settings(&self) -> [Setting; 25] {
+    pub fn to_settings(&self) -> [Setting; 26] {
         let seconds = self.rekey.map_or(0, |age| u32::try_from(age.as_secs()).unwrap_or(u32::MAX));
         let gigabytes = self.rekey_octets.map_or(0, |octets| octets / GIGABYTE);
         [
@@ -224,6 +240,7 @@ impl LinkSettings {
             Setting::MkaLifeSeconds(self.mka_life),
             Setting::LoneKeyLatest(self.lone_key_latest),
             Setting::SsciOrder(self.ssci_order),
+            Setting::Rotation(self.rotation),
             Setting::CakPadding(self.cak_padding),
         ]
     }
@@ -280,6 +297,8 @@ pub enum Setting {
     LoneKeyLatest(bool),
     /// `ssci-order`
     SsciOrder(SsciChoice),
+    /// `rotation`
+    Rotation(RotationChoice),
     /// `cak-padding`
     CakPadding(CakPadding),
 }
@@ -313,6 +332,7 @@ impl Setting {
             Self::MkaLifeSeconds(_) => "mka-life-seconds",
             Self::LoneKeyLatest(_) => "lone-key-latest",
             Self::SsciOrder(_) => "ssci-order",
+            Self::Rotation(_) => "rotation",
             Self::CakPadding(_) => "cak-padding",
         }
     }
@@ -341,6 +361,7 @@ impl fmt::Display for Setting {
             | Self::MkaLifeSeconds(number) => write!(f, "{number}"),
             Self::IcvIndicator(choice) => write!(f, "\"{}\"", choice.name()),
             Self::SsciOrder(choice) => write!(f, "\"{}\"", choice.name()),
+            Self::Rotation(choice) => write!(f, "\"{}\"", choice.name()),
             Self::Policy(policy) => write!(f, "\"{}\"", policy.name()),
             Self::EapolDestination(choice) => write!(f, "\"{}\"", choice.name()),
             Self::EapolEthertype(choice) => write!(f, "\"{}\"", choice.name()),
@@ -460,6 +481,20 @@ impl Word for EtherTypeChoice {
         match self {
             Self::Eapol => "0x888e",
             Self::Carried => "0x876f",
+        }
+    }
+}
+
+impl Word for RotationChoice {
+    const ALL: &'static [Self] =
+        &[Self::FollowPeer, Self::NewestWithFallback, Self::StartTime, Self::PrimaryFallback];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::FollowPeer => "follow-peer",
+            Self::NewestWithFallback => "newest-with-fallback",
+            Self::StartTime => "start-time",
+            Self::PrimaryFallback => "primary-fallback",
         }
     }
 }

@@ -25,8 +25,12 @@ fn uncommented(text: &str) -> String {
 fn the_shipped_file_is_valid_with_each_line_uncommented_and_names_every_key() {
     let text = uncommented(&read("config/macsecd.toml")).replace("/etc/macsecd/keys/", "/keys/");
     let text = text.replace("/keys/link1-new.cak", "/keys/a").replace("/keys/link1.cak", "/keys/b");
+    // The other port of the pair is not in the file.
+    let text = text
+        + "[[port]]\ninterface = \"eth2\"\nsecure-interface = \"macsec1\"\n[[port.key]]\n\
+           ckn = \"01\"\ncak = \"file:/keys/a\"\n";
     match config::parse(&text, Path::new("config/macsecd.toml"), 0o644, &Keys) {
-        Ok((config, _)) => assert_eq!(config.ports.len(), 1),
+        Ok((config, _)) => assert_eq!(config.ports.len(), 2),
         Err(error) => panic!("{}", error.render(false)),
     }
     for key in config::Place::ALL.iter().flat_map(|place| place.keys()) {

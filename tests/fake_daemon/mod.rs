@@ -178,9 +178,12 @@ pub(crate) fn secured(interface: &str) -> PortStatus {
             ckn: "0a0b0c0d".to_owned(),
             role: Role::Principal,
             state: PortState::Secured,
+            live_peers: 1,
+            in_use: true,
         }],
         sak: Some(Sak { key_number: 3, an: 2, age_seconds: 5.0, pn_used_ratio: 0.0 }),
         rekeys: 2,
+        last_switch_ms: None,
         counters: [("in_pkts_ok".to_owned(), 81), ("out_pkts_encrypted".to_owned(), 84)].into(),
         mka: Mka {
             sci: "02:00:00:00:00:01/0001".to_owned(),
@@ -196,6 +199,7 @@ pub(crate) fn secured(interface: &str) -> PortStatus {
 /// The same in the kernel, with something amiss.
 pub(crate) fn degraded(interface: &str) -> PortStatus {
     PortStatus {
+        last_switch_ms: Some(12.345),
         dataplane: Some(Dataplane::Kernel),
         dataplane_reason: Some("this kernel has MACsec".to_owned()),
         kernel: Some(Kernel {
