@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod diagnostic;
+pub mod edit;
 mod file;
 mod key;
 mod keys;
@@ -22,6 +23,7 @@ pub mod check;
 
 pub use diagnostic::{Code, ConfigError, Diagnostic, Severity, render};
 pub use file::load;
+pub(crate) use file::{ConfigText, read};
 pub use key::{KeyConfig, KeySource};
 pub use keys::Place;
 pub use port::{Effective, Origin, PortConfig};
