@@ -12,6 +12,7 @@ mod keygen;
 pub mod lab;
 mod profile;
 pub mod render;
+mod rotate;
 mod screen;
 mod span;
 mod status;
@@ -56,6 +57,8 @@ enum Command {
     Wait(wait::Args),
     /// Have a new key made for a port now.
     Rekey(change::RekeyArgs),
+    /// Change the key (CAK) of a port without losing a frame.
+    Rotate(rotate::Args),
     /// Have the daemon read its configuration again.
     Reload,
     /// Check a configuration file, without the daemon.
@@ -100,6 +103,7 @@ fn run(cli: Cli, screen: &mut Screen<'_>) -> Result<ExitCode, Failure> {
         Command::Status(args) => status::run(&args, socket, screen),
         Command::Wait(args) => wait::run(&args, socket, screen),
         Command::Rekey(args) => change::rekey(&args, socket, screen),
+        Command::Rotate(args) => rotate::run(&args, socket, screen),
         Command::Reload => change::reload(socket, screen),
         Command::Check(args) => check::run(&args, screen),
         Command::Keygen(args) => keygen::run(&args, screen),

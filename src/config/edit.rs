@@ -142,7 +142,8 @@ cak = \"file:/keys/b\"
     #[test]
     fn a_new_key_stands_first_and_nothing_else_changes() {
         let changed = add_key(TEXT, "eth1", &KEY).unwrap();
-        let new = "[[port.key]]\nckn = \"0a0b\"\ncak = \"file:/keys/new\"\n\n[[port.key]]\nckn = \"01\"";
+        let new =
+            "[[port.key]]\nckn = \"0a0b\"\ncak = \"file:/keys/new\"\n\n[[port.key]]\nckn = \"01\"";
         assert_eq!(*changed, TEXT.replacen("[[port.key]]\nckn = \"01\"", new, 1));
         let other = add_key(TEXT, "eth2", &NewKey { start: Some("2026-12-01T00:00:00Z"), ..KEY });
         let new = "[[port.key]]\nckn = \"0a0b\"\ncak = \"file:/keys/new\"\n\

@@ -23,7 +23,7 @@ pub mod check;
 
 pub use diagnostic::{Code, ConfigError, Diagnostic, Severity, render};
 pub use file::load;
-pub(crate) use file::{ConfigText, read};
+pub(crate) use file::read;
 pub use key::{KeyConfig, KeySource};
 pub use keys::Place;
 pub use port::{Effective, Origin, PortConfig};

@@ -10,6 +10,7 @@ mod enter;
 mod namespace;
 mod pair;
 mod ping;
+mod rotate;
 mod watcher;
 
 // Public for the tests of the data plane and of whole daemons.
@@ -30,6 +31,25 @@ pub(crate) struct Args {
 enum Command {
     /// Secure a cable between two routers, and show that no frame is lost or goes in clear.
     Demo(DemoArgs),
+    /// Change the CAK of a cable under traffic, from either end and at an end with one key only.
+    Rotate(RotateArgs),
+}
+
+/// How keys are to be changed.
+#[derive(Clone, Debug, clap::Args)]
+#[command(
+    after_help = "It needs root or user namespaces, and /dev/net/tun. It touches no interface \
+                        of this machine and leaves nothing behind.\n\n\
+                        Exit codes: 0 no ping was lost but those that the far end itself could not \
+                        answer, and no frame went in clear; 1 else."
+)]
+struct RotateArgs {
+    /// The cipher suite: gcm-aes-128, gcm-aes-256, gcm-aes-xpn-128 or gcm-aes-xpn-256.
+    #[arg(long, default_value = "gcm-aes-xpn-256")]
+    suite: CipherSuite,
+    /// Already inside: not for use by hand.
+    #[arg(long, hide = true)]
+    inside: bool,
 }
 
 /// What the demonstration is to show.
@@ -59,11 +79,16 @@ struct DemoArgs {
 
 /// Runs a lab.
 pub(crate) fn run(args: &Args, screen: &mut Screen<'_>) -> Result<ExitCode, Failure> {
-    let Command::Demo(args) = &args.command;
     let failed = |error: anyhow::Error| Failure::new(ExitCode::Failure, format!("{error:#}"));
-    if !args.inside {
+    let (Command::Demo(DemoArgs { inside, .. }) | Command::Rotate(RotateArgs { inside, .. })) =
+        args.command;
+    if !inside {
         return enter::enter().map_err(failed);
     }
     enter::end_with_the_outside();
-    demo::run(args, screen).map_err(failed)
+    match &args.command {
+        Command::Demo(args) => demo::run(args, screen),
+        Command::Rotate(args) => rotate::run(args, screen),
+    }
+    .map_err(failed)
 }

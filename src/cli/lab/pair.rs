@@ -27,7 +27,15 @@ const LIMIT: Duration = Duration::from_secs(20);
 struct Router {
     namespace: Namespace,
     socket: PathBuf,
+    file: PathBuf,
     daemon: Child,
+}
+
+/// One of the two.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Side {
+    Left,
+    Right,
 }
 
 /// Two routers. Whatever is left of them goes when this does.
@@ -43,14 +51,23 @@ pub(super) const RIGHT: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
 impl Pair {
     /// Starts both daemons on a cable whose left end is down, and returns when both are ready.
     pub(super) fn start(suite: CipherSuite) -> Result<Self> {
+        let key = LabKey::draw(suite, 0)?;
+        let rotation = "newest-with-fallback";
+        let left = End { suite, priority: 16, rotation, key: &key };
+        Self::start_as([left, End { priority: 200, ..left }])
+    }
+
+    /// The same with ends that differ.
+    pub(super) fn start_as(ends: [End<'_>; 2]) -> Result<Self> {
         let (left, right) = (Namespace::new()?, Namespace::new()?);
         left.cable(PARENT, &right, PARENT)?;
         left.set_address(PARENT, [2, 0, 0, 0, 0, 1])?;
         right.set_address(PARENT, [2, 0, 0, 0, 0, 2])?;
         right.up(PARENT)?;
-        let key = write_key(suite)?;
-        let left = Router::start(left, "left", &config(suite, 16, &key))?;
-        let right = Router::start(right, "right", &config(suite, 200, &key))?;
+        let ends = ends.map(config);
+        let [for_left, for_right] = &ends;
+        let left = Router::start(left, "left", for_left)?;
+        let right = Router::start(right, "right", for_right)?;
         let pair = Self { left, right };
         for (router, address) in [(&pair.left, LEFT), (&pair.right, RIGHT)] {
             router.wait("its control socket answers", |port| !port.status.ports.is_empty())?;
@@ -87,6 +104,47 @@ impl Pair {
         self.right.wait(what, &holds)
     }
 
+    /// The status of one end.
+    pub(super) fn status_of(&self, side: Side) -> Result<Document> {
+        self.router(side).status()
+    }
+
+    fn router(&self, side: Side) -> &Router {
+        match side {
+            Side::Left => &self.left,
+            Side::Right => &self.right,
+        }
+    }
+
+    /// Runs `macsecctl` on the daemon and the configuration of one end, and gives what it prints.
+    pub(super) fn macsecctl(&self, side: Side, words: &[&str]) -> Result<String> {
+        let Router { socket, file, .. } = self.router(side);
+        let own = std::env::current_exe().context("finding this program")?;
+        let output = Command::new(own)
+            .arg("--socket")
+            .arg(socket)
+            .args(words)
+            .arg("--config")
+            .arg(file)
+            .stdin(Stdio::null())
+            .output()
+            .context("starting macsecctl")?;
+        let [said, complained] =
+            [&output.stdout, &output.stderr].map(|of| String::from_utf8_lossy(of));
+        if !output.status.success() {
+            bail!("`macsecctl {}`: {said}{complained}", words.join(" "));
+        }
+        Ok(said.into_owned())
+    }
+
+    /// Gives one end another configuration, with this one key alone, and has it read it.
+    pub(super) fn reconfigure(&self, side: Side, end: End<'_>) -> Result<()> {
+        let Router { socket, file, .. } = self.router(side);
+        write_private(file, &config(end))?;
+        Client::connect(socket)?.reload()?;
+        Ok(())
+    }
+
     /// Has the key server, which is the left end, make a new key.
     pub(super) fn rekey(&self) -> Result<()> {
         Ok(Client::connect(&self.left.socket)?.rekey(PARENT)?)
@@ -117,7 +175,7 @@ impl Router {
                 .spawn()
                 .with_context(|| format!("starting {}", program.display()))
         })?;
-        Ok(Self { namespace, socket, daemon })
+        Ok(Self { namespace, socket, file, daemon })
     }
 
     fn status(&self) -> Result<Document> {
@@ -188,7 +246,36 @@ fn daemon() -> Result<PathBuf> {
     Ok(daemon)
 }
 
-fn config(suite: CipherSuite, priority: u8, key: &Path) -> String {
+/// What the two ends have in common, and what each has of its own.
+#[derive(Clone, Copy)]
+pub(super) struct End<'a> {
+    pub(super) suite: CipherSuite,
+    pub(super) priority: u8,
+    pub(super) rotation: &'a str,
+    pub(super) key: &'a LabKey,
+}
+
+/// A key of a lab: its name, and where its CAK is.
+#[derive(Clone)]
+pub(super) struct LabKey {
+    pub(super) ckn: String,
+    pub(super) file: PathBuf,
+}
+
+impl LabKey {
+    /// Draws a CAK for both ends, under a number.
+    pub(super) fn draw(suite: CipherSuite, number: u8) -> Result<Self> {
+        let mut cak = zeroize::Zeroizing::new(vec![0; suite.sak_len()]);
+        aws_lc_rs::rand::fill(&mut cak).ok().context("drawing a key")?;
+        let digits: String = cak.iter().map(|octet| format!("{octet:02x}")).collect();
+        let file = Path::new(FOLDER).join(format!("lab{number}.cak"));
+        write_private(&file, &zeroize::Zeroizing::new(digits))?;
+        Ok(Self { ckn: format!("6c61622064656d6f{number:02x}"), file })
+    }
+}
+
+fn config(end: End<'_>) -> String {
+    let End { suite, priority, rotation, key: LabKey { ckn, file } } = end;
     format!(
         r#"[[port]]
 interface = "{PARENT}"
@@ -196,24 +283,15 @@ secure-interface = "{SECURE}"
 cipher-suites = ["{suite}"]
 dataplane = "userspace"
 key-server-priority = {priority}
+rotation = "{rotation}"
 
 [[port.key]]
-ckn = "6c61622064656d6f"
-cak = "file:{key}"
+ckn = "{ckn}"
+cak = "file:{file}"
 "#,
         suite = suite.name().to_ascii_lowercase(),
-        key = key.display(),
+        file = file.display(),
     )
-}
-
-/// Draws a CAK for both ends.
-fn write_key(suite: CipherSuite) -> Result<PathBuf> {
-    let mut cak = zeroize::Zeroizing::new(vec![0; suite.sak_len()]);
-    aws_lc_rs::rand::fill(&mut cak).ok().context("drawing a key")?;
-    let digits: String = cak.iter().map(|octet| format!("{octet:02x}")).collect();
-    let file = Path::new(FOLDER).join("lab.cak");
-    write_private(&file, &zeroize::Zeroizing::new(digits))?;
-    Ok(file)
 }
 
 fn write_private(path: &Path, content: &str) -> Result<()> {

@@ -1,6 +1,6 @@
 //! ICMP echo, fast enough for a flood and exact enough to count every loss.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::{Duration, Instant};
@@ -37,6 +37,15 @@ pub(super) struct Count {
     pub(super) sent: u32,
     /// Requests never answered.
     pub(super) lost: usize,
+}
+
+/// What came of a stream.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Stream {
+    /// Requests sent.
+    pub(super) sent: u32,
+    /// When each of those was sent that was never answered.
+    pub(super) lost: Vec<Instant>,
 }
 
 impl Pinger {
@@ -96,6 +105,40 @@ impl Pinger {
                 Some(_) | None => {}
             }
         }
+    }
+
+    /// Sends one request each `every`, answered or not, until `enough` says so.
+    pub(super) fn stream(
+        &mut self,
+        every: Duration,
+        mut enough: impl FnMut() -> bool,
+    ) -> Result<Stream> {
+        self.drain()?;
+        let (mut stream, mut waiting) = (Stream::default(), BTreeMap::new());
+        let mut due = Instant::now();
+        while !enough() {
+            let now = Instant::now();
+            if now >= due {
+                due = now + every;
+                stream.sent += 1;
+                match self.send() {
+                    Ok(number) => drop(waiting.insert(number, now)),
+                    // There is no way at all while the secure interface is down.
+                    Err(_) => stream.lost.push(now),
+                }
+            }
+            if let Some(number) = self.receive()? {
+                waiting.remove(&number);
+            }
+        }
+        let mut last = Instant::now();
+        while !waiting.is_empty() && last.elapsed() < PATIENCE {
+            if self.receive()?.is_some_and(|number| waiting.remove(&number).is_some()) {
+                last = Instant::now();
+            }
+        }
+        stream.lost.extend(waiting.into_values());
+        Ok(stream)
     }
 
     fn drain(&mut self) -> Result<()> {
