@@ -17,7 +17,7 @@ DENY_VERSION := 0.20.2
 EXPOSURE_MAX := 20
 
 # What CI runs, in order: what is quick and fails often comes first.
-STEPS := lint suite core doc deny units kernel-test interop demo
+STEPS := lint suite core doc deny units kernel-test interop demo rotate-demo
 
 .PHONY: test
 test: tools namespaces ## everything that CI runs, with the time of each step
@@ -32,6 +32,11 @@ test: tools namespaces ## everything that CI runs, with the time of each step
 demo: tools ## two daemons in two namespaces, traffic and a rekey; SUITE=gcm-aes-xpn-256
 	cargo build --locked --release --bins
 	target/release/macsecctl lab demo --suite $(SUITE)
+
+.PHONY: rotate-demo
+rotate-demo: tools ## the CAK is changed under traffic, from either end; SUITE=gcm-aes-xpn-256
+	cargo build --locked --release --bins
+	target/release/macsecctl lab rotate --suite $(SUITE)
 
 .PHONY: sim
 sim: tools ## sessions on a faulty link in virtual time; SESSIONS=10000

@@ -137,12 +137,20 @@ impl Pair {
         Ok(said.into_owned())
     }
 
-    /// Gives one end another configuration, with this one key alone, and has it read it.
-    pub(super) fn reconfigure(&self, side: Side, end: End<'_>) -> Result<()> {
-        let Router { socket, file, .. } = self.router(side);
-        write_private(file, &config(end))?;
-        Client::connect(socket)?.reload()?;
-        Ok(())
+    /// Gives one end another configuration, with this one key alone, and has it read it. Where its
+    /// secure interface is another one afterwards, it gets its address anew; tells when that was.
+    pub(super) fn reconfigure(&self, side: Side, end: End<'_>) -> Result<Option<Instant>> {
+        let router = self.router(side);
+        let before = router.namespace.index(SECURE)?;
+        write_private(&router.file, &config(end))?;
+        Client::connect(&router.socket)?.reload()?;
+        router.ready()?;
+        if router.namespace.index(SECURE)? == before {
+            return Ok(None);
+        }
+        let address = if side == Side::Left { LEFT } else { RIGHT };
+        router.namespace.set_ip(SECURE, address)?;
+        Ok(Some(Instant::now()))
     }
 
     /// Has the key server, which is the left end, make a new key.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -107,13 +108,15 @@ impl Pinger {
         }
     }
 
-    /// Sends one request each `every`, answered or not, until `enough` says so.
+    /// Sends one request each `every`, answered or not, until `enough` says so. It does not wait in
+    /// the socket: the kernel would wait for several milliseconds at least.
     pub(super) fn stream(
         &mut self,
         every: Duration,
         mut enough: impl FnMut() -> bool,
     ) -> Result<Stream> {
         self.drain()?;
+        self.socket.set_nonblocking(true)?;
         let (mut stream, mut waiting) = (Stream::default(), BTreeMap::new());
         let mut due = Instant::now();
         while !enough() {
@@ -127,10 +130,12 @@ impl Pinger {
                     Err(_) => stream.lost.push(now),
                 }
             }
-            if let Some(number) = self.receive()? {
-                waiting.remove(&number);
+            match self.receive()? {
+                Some(number) => drop(waiting.remove(&number)),
+                None => thread::sleep(Duration::from_micros(100)),
             }
         }
+        self.socket.set_nonblocking(false)?;
         let mut last = Instant::now();
         while !waiting.is_empty() && last.elapsed() < PATIENCE {
             if self.receive()?.is_some_and(|number| waiting.remove(&number).is_some()) {

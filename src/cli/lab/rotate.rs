@@ -24,7 +24,7 @@ const AFTER: Duration = Duration::from_secs(7);
 /// have to wait for a processor.
 const SLACK: Duration = Duration::from_millis(100);
 
-/// When the far end did not protect frames, by its own word.
+/// When the far end did not protect frames, by its own word, or had no address to answer from.
 #[derive(Clone, Copy, Debug)]
 struct Gap {
     /// When it last said before that it did.
@@ -123,9 +123,9 @@ enum Change {
 }
 
 impl Change {
-    /// Changes the key, and gives what the tool said.
-    fn carry_out(self, pair: &Pair, right: End<'_>, key: &LabKey) -> Result<String> {
-        let mut said = String::new();
+    /// Changes the key.
+    fn carry_out(self, pair: &Pair, right: End<'_>, key: &LabKey) -> Result<Done> {
+        let (mut said, mut addressed) = (String::new(), None);
         let file = format!("file:{}", key.file.display());
         let mut rotate = |side: Side, words: &[&str]| -> Result<()> {
             let line = pair.macsecctl(side, &[&["rotate"], words].concat())?;
@@ -146,13 +146,21 @@ impl Change {
                 rotate(Side::Left, &stage)?;
                 // Another priority, still worse than the left end's, has the port begin anew.
                 let priority = if afresh { right.priority + 1 } else { right.priority };
-                pair.reconfigure(Side::Right, End { priority, key, ..right })?;
+                addressed = pair.reconfigure(Side::Right, End { priority, key, ..right })?;
                 all_use()?;
                 rotate(Side::Left, &["commit", PARENT])?;
             }
         }
-        Ok(said)
+        Ok(Done { said, addressed })
     }
+}
+
+/// What came of a change.
+struct Done {
+    /// What the tool said.
+    said: String,
+    /// When the right end had its address again, where it had lost its interface.
+    addressed: Option<Instant>,
 }
 
 /// Has a stream of pings go while something is changed, and a while longer, and meanwhile asks the
@@ -160,22 +168,25 @@ impl Change {
 fn under_stream(
     pair: &Pair,
     pinger: &mut Pinger,
-    change: impl FnOnce() -> Result<String>,
+    change: impl FnOnce() -> Result<Done>,
 ) -> Result<(Round, String)> {
     let done = AtomicBool::new(false);
-    let (stream, gap, said) = thread::scope(|scope| {
+    let (stream, gap, done) = thread::scope(|scope| {
         let stream = scope.spawn(|| pinger.stream(EVERY, || done.load(Ordering::Relaxed)));
         let gap = scope.spawn(|| watch_right(pair, &done));
-        let said = change();
-        if said.is_ok() {
+        let changed = change();
+        if changed.is_ok() {
             thread::sleep(AFTER);
         }
         done.store(true, Ordering::Relaxed);
         let panicked = || anyhow!("a thread panicked");
         let (stream, gap) =
             (stream.join().map_err(|_| panicked())??, gap.join().map_err(|_| panicked())??);
-        anyhow::Ok((stream, gap, said?))
+        anyhow::Ok((stream, gap, changed?))
     })?;
+    let Done { said, addressed } = done;
+    // Without its address it answers nothing, protected or not.
+    let gap = gap.map(|gap| Gap { to: addressed.map_or(gap.to, |at| gap.to.max(at)), ..gap });
     let status = pair.status_of(Side::Left)?.status;
     let switch_ms = status.ports.first().and_then(|port| port.last_switch_ms);
     let Some(switch_ms) = switch_ms else { bail!("the left end has not changed its key") };
@@ -187,7 +198,9 @@ fn watch_right(pair: &Pair, done: &AtomicBool) -> Result<Option<Gap>> {
     let (mut good, mut dark, mut gap) = (Instant::now(), false, None::<Gap>);
     while !done.load(Ordering::Relaxed) {
         let asked = Instant::now();
-        let secured = pair.status_of(Side::Right).is_ok_and(|status| in_use(&status).is_some());
+        let ports = pair.status_of(Side::Right).map(|document| document.status.ports);
+        let secured =
+            ports.is_ok_and(|ports| ports.iter().any(|port| port.state == PortState::Secured));
         if secured && dark {
             let from = gap.map_or(good, |gap| gap.from);
             gap = Some(Gap { from, to: Instant::now() });
