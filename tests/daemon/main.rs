@@ -19,6 +19,7 @@ mod rekeys;
 mod reload;
 mod restart;
 mod rig;
+mod rotate;
 mod suites;
 mod traffic;
 
