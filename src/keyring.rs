@@ -37,7 +37,7 @@ pub enum Preference {
     /// The first one in the ring of those that most peers speak.
     #[default]
     InOrder,
-    /// The one that the peer began to speak last, wherever it stands.
+    /// Of those that most peers speak, the one that began to be spoken last, wherever it stands.
     LastSpoken,
 }
 

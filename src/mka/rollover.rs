@@ -57,7 +57,7 @@ impl Speakers {
 impl Kay {
     /// Chooses the principal (802.1X-2020 9.4.1, 12.2): the participant with the best key server.
     /// Where one server stands in several, it is we who choose if we are the server: the key that
-    /// most peers want, and of several such the one that began to be spoken last or stands first.
+    /// most peers speak, and of several such the one that began to be spoken last or stands first.
     /// Else we follow the server to where it has its keys.
     pub(super) fn choose_principal(&self) -> Option<usize> {
         let best = self.best_server()?;
@@ -74,20 +74,17 @@ impl Kay {
             .map(|(index, ..)| index)
     }
 
-    /// How many peers want the key of a participant, and when the last of these began to speak it.
-    /// A station that restarted is one peer, though it is there twice for a while.
+    /// How many peers a participant has, and when the last of them began to speak its key, where that
+    /// counts. A station that restarted is one peer, though it is there twice for a while.
     fn support(&self, participant: &Participant) -> (usize, Option<Time>) {
         let live: BTreeSet<_> = participant.peers.live().map(|(_, peer)| peer.sci).collect();
-        match self.rollover.preference {
-            Preference::InOrder => (live.len(), None),
+        let began = match self.rollover.preference {
+            Preference::InOrder => None,
             Preference::LastSpoken => {
-                let began = |sci| participant.speakers.began(sci);
-                let last = |sci| self.participants.iter().map(|of| of.speakers.began(sci)).max();
-                let wanting = live.into_iter().filter(|&sci| last(sci) == Some(began(sci)));
-                let wanting: Vec<_> = wanting.map(began).collect();
-                (wanting.len(), wanting.into_iter().flatten().max())
+                live.iter().filter_map(|&sci| participant.speakers.began(sci)).max()
             }
-        }
+        };
+        (live.len(), began)
     }
 
     /// Tells whether the SAs and the decision of the key server that we had stand, although its key

@@ -160,10 +160,11 @@ fn a_key_out_of_the_ring_is_wiped_at_once_and_its_last_sak_when_that_retires() {
     drop(keys);
     pair.start(3 * SECOND);
     let installed = |commands: &mut Vec<SecyCommand>| {
-        commands.drain(..).find_map(|command| match command {
-            SecyCommand::InstallSak(install) => Some(Arc::downgrade(&install.key)),
-            _ => None,
-        })
+        let mut installs = commands.drain(..).filter_map(|command| {
+            let SecyCommand::InstallSak(install) = command else { return None };
+            Some(Arc::downgrade(&install.key))
+        });
+        installs.next()
     };
     let sak: Weak<SecyKey> = installed(&mut pair.a.commands).unwrap();
     let ki: KeyId = sak.upgrade().unwrap().ki;

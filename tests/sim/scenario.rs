@@ -198,6 +198,9 @@ fn setups(rng: &mut Rng) -> Vec<Setup> {
         setup.policy.delay_protect = rng.chance(200);
         setup.policy.manners = manners(rng);
         setup.policy.manners.announce |= differ.is_some();
+        if rng.chance(400) {
+            setup.preference = Preference::LastSpoken;
+        }
         setup.policy.replay_window = rng.pick(&[0, 0, 64]);
         setup.policy.rekey_after =
             rng.chance(400).then(|| rng.span(Duration::from_secs(4), Duration::from_secs(40)));
