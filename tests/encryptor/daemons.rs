@@ -6,13 +6,13 @@ use std::thread;
 use std::time::Duration;
 use std::{fs, io};
 
-use macsecd::dataplane::{EncryptorSettings, EncryptorStartError, End};
+use macsecd::dataplane::{Encryptor, EncryptorSettings, EncryptorStartError, End};
 use macsecd::secy::{SecyCommand, TransmitState};
 use nix::sys::signal::Signal;
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use crate::netns::eventually;
-use crate::pair::SECURE;
+use crate::netns::{Namespace, eventually};
+use crate::pair::{PARENT, SECURE};
 use crate::rig::{KEY, Rig, assert_rising, numbers, runs, signal};
 
 #[test]
@@ -143,6 +143,61 @@ fn one_that_was_made_for_something_else_is_replaced() {
     let next = rig.begin_with(settings).unwrap();
     assert!(next.kept().is_empty() && !runs(id));
     assert!(!rig.near.has(SECURE) && rig.near.has("macsec1"));
+}
+
+/// All that a name, an index and an address tell is the same there.
+#[test]
+fn one_in_another_network_namespace_is_replaced() {
+    let mut rig = Rig::new();
+    let id = rig.secured().id().unwrap();
+    let (other, end) = (Namespace::new(), Namespace::new());
+    other.cable(PARENT, &end, PARENT);
+    assert_eq!(other.index(PARENT), rig.near.index(PARENT));
+    let settings = rig.settings(vec![rig.record(&KEY)]);
+    let next = other.run(|| Encryptor::start(settings)).unwrap();
+    assert!(next.kept().is_empty() && !runs(id));
+    assert!(!rig.near.has(SECURE) && other.has(SECURE));
+    next.close(End::Clear);
+}
+
+/// Calls the encryptor and hears its greeting.
+fn call(rig: &Rig) -> Socket {
+    let mut line = Socket::new(Domain::UNIX, Type::SEQPACKET, None).unwrap();
+    line.connect(&SockAddr::unix(rig.socket()).unwrap()).unwrap();
+    line.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let mut greeting = [0; 64];
+    let length = line.read(&mut greeting).unwrap();
+    assert_eq!(&greeting[..length], b"macsecd encryptor\x00\x01\x00");
+    line
+}
+
+#[test]
+fn whoever_speaks_nonsense_is_hung_up_on_and_the_keys_stay() {
+    let mut rig = Rig::new();
+    drop(rig.secured());
+    for nonsense in [&[0xff; 3][..], &[3], &[3, 2, 7], &[0x5a; 100_000]] {
+        let mut line = call(&rig);
+        line.write_all(nonsense).unwrap();
+        assert_eq!(line.read(&mut [0; 64]).unwrap(), 0, "it hangs up");
+    }
+    rig.traffic().flows();
+    assert_eq!(rig.begin(&[rig.record(&KEY)]).kept().len(), 1);
+}
+
+#[test]
+fn a_daemon_that_dies_before_it_has_heard_the_answer_leaves_what_it_asked_for() {
+    let mut rig = Rig::new();
+    drop(rig.secured());
+    for _ in 0..20 {
+        let mut line = call(&rig);
+        // To look, and to open the port.
+        line.write_all(&[5]).unwrap();
+        line.write_all(&[3, 1, 1]).unwrap();
+        drop(line);
+    }
+    let next = rig.begin(&[rig.record(&KEY)]);
+    assert_eq!(next.kept().len(), 1);
+    rig.traffic().flows();
 }
 
 /// What an encryptor of a later version hears, and nothing else: a single zero.

@@ -10,6 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use tracing::{debug, info, warn};
 
 use super::line::Line;
+use super::namespace;
 use super::protocol::{Answer, Command, Greeting, Held, HeldSak, Request, VERSION};
 use super::spawn::EncryptorHome;
 use crate::dataplane::{End, Snapshot, UserspaceSettings};
@@ -74,7 +75,7 @@ impl Encryptor {
     /// Finds the encryptor of this interface, or starts one. Of the keys that one has, those that
     /// are expected go on without a frame lost; where none is, the Controlled Port is closed.
     ///
-    /// The one that is started is in the network namespace of this thread.
+    /// It is in the network namespace of this thread, or is replaced by one that is.
     ///
     /// # Errors
     ///
@@ -131,7 +132,7 @@ impl Encryptor {
             Ok(Answer::Done(..)) => return Err(Unfit::For { reason: "no sense".into(), line }),
             Err(error) => return Err(Unfit::For { reason: error.to_string(), line }),
         };
-        if !shown.alive || !stands_where(&held.plane, &settings.plane) {
+        if !shown.alive || !stands_where(&held, &settings.plane) {
             let reason = "it was made for something else, or has broken".to_owned();
             return Err(Unfit::For { reason, line });
         }
@@ -328,10 +329,11 @@ fn socket(home: &EncryptorHome, interface: &str) -> Result<PathBuf, EncryptorSta
 }
 
 /// Tells whether a data plane is where another is to be.
-fn stands_where(there: &UserspaceSettings, wanted: &UserspaceSettings) -> bool {
-    let place =
-        |of: &UserspaceSettings| (of.parent.clone(), of.parent_index, of.name.clone(), of.sci);
-    place(there) == place(wanted)
+fn stands_where(held: &Held, wanted: &UserspaceSettings) -> bool {
+    let there = &held.plane;
+    held.namespace == namespace()
+        && (&there.parent, there.parent_index) == (&wanted.parent, wanted.parent_index)
+        && (&there.name, there.sci) == (&wanted.name, wanted.sci)
 }
 
 /// Hears what an encryptor says first.

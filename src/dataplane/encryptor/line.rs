@@ -82,7 +82,14 @@ impl Line {
     /// Sends a message.
     pub(super) fn send(&mut self, message: &impl Serialize) -> io::Result<()> {
         let Buffer(buffer) = &mut self.buffer;
-        let octets = postcard::to_slice(message, buffer).map_err(io::Error::other)?;
+        let octets = match postcard::to_slice(message, buffer) {
+            Ok(octets) => octets,
+            Err(error) => {
+                buffer.zeroize();
+                buffer.resize(MESSAGE_MAX, 0);
+                return Err(io::Error::other(error));
+            }
+        };
         let sent = again(|| (&self.socket).write(octets)).map(|_| ());
         octets.zeroize();
         sent

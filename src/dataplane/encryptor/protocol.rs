@@ -122,6 +122,8 @@ pub(super) struct Octets(Zeroizing<Vec<u8>>);
 pub(super) struct Held {
     /// What it was started with; the MTU and what holds for all frames are those of now.
     pub plane: UserspaceSettings,
+    /// The network namespace that it is in.
+    pub namespace: Option<(u64, u64)>,
     /// Whether frames pass.
     pub open: bool,
     /// Its SAKs, without the keys.
@@ -499,7 +501,8 @@ mod tests {
             sci: SCI,
             settings: SETTINGS,
         };
-        let held = Held { plane, open: true, saks: vec![sak(), sak(), sak(), sak()] };
+        let namespace = Some((u64::MAX, u64::MAX));
+        let held = Held { plane, namespace, open: true, saks: vec![sak(), sak(), sak(), sak()] };
         let number = PacketNumber(u64::MAX);
         let shown = Shown {
             counters: Counters::default(),

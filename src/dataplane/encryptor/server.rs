@@ -17,6 +17,7 @@ use socket2::Socket;
 use tracing::{debug, info, warn};
 
 use super::line::{Line, listen};
+use super::namespace;
 use super::protocol::{Answer, Greeting, Held, HeldSak, Refusal, Request, VERSION};
 use crate::dataplane::{UserspaceDataplane, UserspaceSettings};
 use crate::secy::{SecyCommand, SecyError};
@@ -277,6 +278,7 @@ impl Plane {
         let model = self.dataplane.model();
         Held {
             plane: UserspaceSettings { settings: *model.settings(), ..self.settings.clone() },
+            namespace: namespace(),
             open: model.controlled_port(),
             saks: model.saks().map(HeldSak::of).collect(),
         }
