@@ -90,10 +90,12 @@ impl Process {
         Ok(())
     }
 
-    /// Asks it to end, and waits.
+    /// Asks it to end, unless it has, and waits.
     pub(crate) fn stop(&mut self) -> Result<()> {
-        kill(Pid::from_raw(i32::try_from(self.0.id())?), Signal::SIGTERM)?;
-        self.0.wait()?;
+        if self.0.try_wait()?.is_none() {
+            kill(Pid::from_raw(i32::try_from(self.0.id())?), Signal::SIGTERM)?;
+            self.0.wait()?;
+        }
         Ok(())
     }
 }

@@ -85,6 +85,13 @@ impl Ours {
     }
 }
 
+impl Drop for Ours {
+    /// One that is told to end takes its encryptor along; else that would be in the way of the next.
+    fn drop(&mut self) {
+        let _ = self.process.stop();
+    }
+}
+
 impl Member for Ours {
     fn is_secured(&self) -> Result<bool> {
         Ok(self.port()?.is_some_and(|port| port.state == PortState::Secured))
