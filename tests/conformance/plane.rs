@@ -307,8 +307,16 @@ pub(crate) fn start_dataplane(
         }
         Who::Kernel => {
             let (suites, offload) = (vec![CipherSuite::GcmAes128], Offload::Off);
-            let settings =
-                KernelSettings { parent, parent_index, name, sci, suites, settings, offload };
+            let settings = KernelSettings {
+                parent,
+                parent_index,
+                name,
+                sci,
+                suites,
+                settings,
+                offload,
+                expected: Vec::new(),
+            };
             Dataplane::Kernel(Box::new(KernelDataplane::start(settings).unwrap()))
         }
     })

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::ledger::{Ledger, Life, names, set_back};
 use super::seen::{Secy, SeenSa};
 use super::start::{KernelSettings, Taken};
-use super::uapi::{OFFLOAD_OFF, OPER_DORMANT};
+use super::uapi::OFFLOAD_OFF;
 use crate::ident::{Sci, Ssci};
 use crate::secy::{InstalledSak, RxMember, SecyModel, TransmitState};
 
@@ -23,9 +23,8 @@ pub(super) fn adopt(
     fresh: SecyModel,
 ) -> (SecyModel, Ledger) {
     let expected = &settings.expected;
-    let dormant = taken.link.oper_state == OPER_DORMANT;
     let found = Found::judge(expected, &taken.secy);
-    let open = found.sends_now && !dormant;
+    let open = found.is_open;
     let (saks, unknown): (Vec<_>, Vec<_>) = found.saks.into_iter().unzip();
     let lives: Vec<_> = unknown
         .into_iter()
@@ -57,8 +56,10 @@ pub(super) fn adopt(
 /// The SAKs that go on, each with the life of its transmit SA, and whom it may have received.
 struct Found {
     saks: Vec<(InstalledSak, (Life, BTreeSet<Sci>))>,
-    /// Frames go out with one of them.
-    sends_now: bool,
+    /// Frames go out with one of them. While the Controlled Port is closed they go to an association
+    /// that has no SA; that the interface is dormant says less, as the kernel makes it so by itself
+    /// whenever the carrier has come.
+    is_open: bool,
 }
 
 impl Found {
@@ -74,7 +75,7 @@ impl Found {
         let newest = in_use().find(|sak| !in_use().any(|other| follows(other, sak)));
         let sends = encoding.or(newest);
         let judged = left.iter().map(|of| of.go_on(sends));
-        Self { saks: judged.collect(), sends_now: encoding.is_some() }
+        Self { saks: judged.collect(), is_open: encoding.is_some() }
     }
 }
 
@@ -204,7 +205,7 @@ mod tests {
         KeyId { server: MemberId::from_octets([8; 12]), ..ki }
     }
 
-    fn taken(secy: Secy, oper_state: u8) -> Taken {
+    fn taken(secy: Secy) -> Taken {
         let link = Link {
             index: 9,
             name: "macsec0".to_owned(),
@@ -213,7 +214,7 @@ mod tests {
             mtu: 1468,
             up: true,
             carrier: true,
-            oper_state,
+            oper_state: super::super::uapi::OPER_UP,
             link_mode: 1,
             tx_dropped: 0,
         };
@@ -233,10 +234,8 @@ mod tests {
         }
     }
 
-    const UP: u8 = super::super::uapi::OPER_UP;
-
     fn adopted(expected: &[InstalledSak], secy: Secy) -> (SecyModel, Ledger) {
-        adopt(&settings(expected), &taken(secy, UP), SecyModel::new(OWN))
+        adopt(&settings(expected), &taken(secy), SecyModel::new(OWN))
     }
 
     /// What becomes of key 1, written down like this and shown like this, beside others.
@@ -408,15 +407,11 @@ mod tests {
     }
 
     #[test]
-    fn a_dormant_port_is_closed_and_one_that_is_not_is_open_while_it_sends() {
-        use super::super::uapi::OPER_DORMANT;
-        for (oper_state, encoding, open) in
-            [(UP, 1, true), (OPER_DORMANT, 1, false), (UP, 2, false), (OPER_DORMANT, 2, false)]
-        {
+    fn a_port_is_open_while_frames_go_out_and_closed_while_they_go_nowhere() {
+        for (encoding, open) in [(1, true), (2, false)] {
             let secy = Secy { encoding: an(encoding), ..seen(vec![sa(1, 1, 9, true)]) };
-            let settings = settings(&[record(1, 1, Transmitting)]);
-            let (model, _) = adopt(&settings, &taken(secy, oper_state), SecyModel::new(OWN));
-            assert_eq!(model.controlled_port(), open, "{oper_state} {encoding}");
+            let (model, _) = adopted(&[record(1, 1, Transmitting)], secy);
+            assert_eq!(model.controlled_port(), open);
             assert_eq!(model.transmitting_ki(), Some(ki(1)));
         }
     }
