@@ -225,12 +225,13 @@ const DEEDS: &[Deed] = &[
     |kernel| {
         edit(kernel, |secy| {
             let sa = secy.tx[usize::from(secy.encoding_sa)].take();
-            secy.encoding_sa = (secy.encoding_sa + 2) & 3;
-            secy.tx[usize::from(secy.encoding_sa)] = sa;
+            let to = (secy.encoding_sa + 2) & 3;
+            secy.tx[usize::from(to)] = sa;
+            secy.encode_with(to);
         });
     },
-    |kernel| edit(kernel, |secy| secy.tx.iter_mut().flatten().for_each(|sa| sa.active = true)),
-    |kernel| edit(kernel, |secy| secy.tx.iter_mut().flatten().for_each(|sa| sa.active = false)),
+    |kernel| edit(kernel, |secy| (0..4).for_each(|an| secy.activate(an, true))),
+    |kernel| edit(kernel, |secy| (0..4).for_each(|an| secy.activate(an, false))),
     |kernel| edit(kernel, |secy| secy.encode_with((secy.encoding_sa + 1) & 3)),
     |kernel| edit(kernel, |secy| secy.rx.clear()),
     |kernel| {

@@ -1,6 +1,8 @@
 //! A daemon that writes down what it is about to do, can be killed at any request, and through whose
 //! interface frames pass between any two requests.
 
+#![allow(clippy::wildcard_enum_match_arm, reason = "of the commands each place knows a few")]
+
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
