@@ -146,13 +146,17 @@ fn key_server(port: &PortStatus) -> String {
 }
 
 fn peer_items(peer: &Peer) -> Vec<String> {
-    vec![
+    let mut items = vec![
         peer.sci.clone(),
         if peer.live { "live" } else { "potential" }.to_owned(),
         format!("prio {}", peer.key_server_priority),
         format!("MKA v{}", peer.mka_version),
         format!("last heard {}", span(peer.last_heard_seconds)),
-    ]
+    ];
+    if peer.also_in_clear {
+        items.push("also in clear".to_owned());
+    }
+    items
 }
 
 /// A row for each key, the one in use first and with its SAK.

@@ -204,6 +204,8 @@ pub struct Peer {
     pub key_server_priority: u8,
     /// The version of MKA it speaks.
     pub mka_version: u8,
+    /// Whether it says that it also sends or takes frames in clear.
+    pub also_in_clear: bool,
     /// How long ago its last MKPDU that counted came.
     pub last_heard_seconds: f64,
 }
@@ -278,7 +280,7 @@ mod tests {
             "state":"secured","reason":null,"dataplane":"userspace",
             "cipher_suite":"GCM-AES-XPN-256","key_server":"self","secured_for_seconds":12.4,
             "peers":[{"sci":"02:00:00:00:00:02/0001","mi":"0102030405060708090a0b0c","live":true,
-            "key_server_priority":200,"mka_version":3,"last_heard_seconds":0.7}],
+            "key_server_priority":200,"mka_version":3,"also_in_clear":false,"last_heard_seconds":0.7}],
             "participants":[{"ckn":"0a0b","role":"principal","state":"secured"}],
             "sak":{"key_number":3,"an":2,"age_seconds":5.0,"pn_used_ratio":0.0},"rekeys":2,
             "counters":{"in_pkts_ok":0,"in_pkts_not_valid":0,"in_pkts_late":0,

@@ -191,6 +191,7 @@ fn peers(now: Time, of: &ParticipantStatus) -> impl Iterator<Item = Peer> {
         live: peer.live,
         key_server_priority: peer.priority.0,
         mka_version: peer.mka_version,
+        also_in_clear: peer.also_in_clear,
         last_heard_seconds: seconds(now, peer.last_heard),
     })
 }

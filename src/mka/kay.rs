@@ -19,7 +19,7 @@ use super::sak::{Distribution, Saks};
 use super::status::{
     Distributing, Evidence, KeyServer, ParticipantStatus, PeerStatus, PortState, SakStatus, Status,
 };
-use super::suspend::Suspension;
+use super::suspend::{OwnRequest, Suspension};
 use crate::crypto::{Entropy, NoEntropy};
 use crate::ident::{KeyId, Sci};
 use crate::keyring::KeyRing;
@@ -58,6 +58,7 @@ pub struct Kay {
     /// The key whose packet numbers were about to run out when a new MI asked for another.
     pub(super) outlived: Option<KeyId>,
     pub(super) suspension: Option<Suspension>,
+    pub(super) own_request: Option<OwnRequest>,
     pub(super) commands: Commands,
     pub(super) open: bool,
     pub(super) rollover: Rollover,
@@ -135,6 +136,7 @@ impl Kay {
             held: None,
             outlived: None,
             suspension: None,
+            own_request: None,
             commands: Commands::default(),
             open: false,
             rollover: Rollover::default(),
@@ -366,6 +368,7 @@ impl Kay {
                     key_server: peer.key_server,
                     capability: peer.capability,
                     mka_version: peer.mka_version,
+                    also_in_clear: peer.is_also_in_clear(),
                     first_heard: peer.first_heard,
                     last_heard: peer.heard,
                 })

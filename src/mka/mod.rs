@@ -73,3 +73,4 @@ pub use status::{
     Distributing, Evidence, KeyServer, ParticipantStatus, PeerStatus, PortState, SakStatus,
     Sighting, Status,
 };
+pub use suspend::SuspensionRefused;

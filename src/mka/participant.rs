@@ -142,6 +142,8 @@ impl Participant {
         let mut news = self.peers.hear(now, basic, proof)?.news;
         if let Some(peer) = self.peers.get_mut(basic.mi) {
             peer.way = Some(way);
+            let own = lists(mkpdu).filter(|entry| entry.mi == self.actor.mi());
+            peer.echoed = peer.echoed.max(own.map(|entry| entry.mn).max());
         }
         if proof && alone {
             let of_trial = lists(mkpdu).any(|of| of.mi == self.actor.mi() && is_trial(of.mn.0));

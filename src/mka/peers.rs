@@ -41,6 +41,8 @@ pub(super) struct Peer {
     pub(super) lpn_high: (u32, u32),
     /// The suspension time in its XPN set; `None` where it sends none.
     pub(super) suspension: Option<u8>,
+    /// The latest of our message numbers that it has shown to have heard.
+    pub(super) echoed: Option<MessageNumber>,
     /// How its last MKPDU came.
     pub(super) way: Option<Way>,
     /// Whether it puts an ICV Indicator in front of its ICV.
@@ -50,6 +52,11 @@ pub(super) struct Peer {
 impl Peer {
     pub(super) fn is_live(&self) -> bool {
         self.live_until.is_some()
+    }
+
+    /// Tells whether it says that it sends or takes frames in clear beside protected ones.
+    pub(super) fn is_also_in_clear(&self) -> bool {
+        self.sak_use.is_some_and(|sak_use| sak_use.plain_tx || sak_use.plain_rx)
     }
 
     /// When it is lost; nobody who is live is before `held`.
@@ -249,6 +256,7 @@ impl Peers {
             sak_use: None,
             lpn_high: (0, 0),
             suspension: None,
+            echoed: None,
             way: None,
             icv_indicator: false,
         };

@@ -31,9 +31,14 @@ impl Kay {
                 continue;
             }
             let speech = self.speech(now, index);
+            let asks = speech.xpn.is_some_and(|xpn| xpn.suspension_time > 0);
             let Some(participant) = self.participants.get_mut(index) else { continue };
             if let Some(frame) = participant.speak(now, &self.policy, speech) {
                 self.sent += 1;
+                let (mi, mn) = (participant.actor.mi(), participant.actor.last());
+                if asks {
+                    self.note_request_said(mi, mn);
+                }
                 self.outputs.push_back(Output::Transmit(frame));
             }
         }

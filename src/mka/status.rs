@@ -117,6 +117,9 @@ pub struct PeerStatus {
     pub capability: MacsecCapability,
     /// The MKA version that it speaks.
     pub mka_version: u8,
+    /// Whether it says that it also sends or takes frames in clear (802.1X-2020 11.11, Plain tx and
+    /// Plain rx). It is secured with all the same; what comes in clear is not let in here.
+    pub also_in_clear: bool,
     /// When it was first heard.
     pub first_heard: Time,
     /// When it was last heard.

@@ -264,15 +264,20 @@ impl Pair {
 pub(crate) struct Group {
     pub(crate) now: Time,
     pub(crate) stations: Vec<Station>,
+    /// The octets of the longest frame that there was.
+    pub(crate) longest: usize,
 }
 
 impl Group {
     /// Stations 1, 2 and so on of these priorities, with carrier.
     pub(crate) fn started(priorities: &[u8], span: Duration) -> Self {
-        let station =
-            |(of, &priority): (u8, &u8)| Station::new(policy(of, priority), &ring(&[(1, 7)]));
-        let stations = (1..).zip(priorities).map(station).collect();
-        let mut group = Self { now: Time::ZERO, stations };
+        Self::of((1..).zip(priorities).map(|(of, &priority)| policy(of, priority)), span)
+    }
+
+    /// The same of these policies.
+    pub(crate) fn of(policies: impl Iterator<Item = Policy>, span: Duration) -> Self {
+        let stations = policies.map(|policy| Station::new(policy, &ring(&[(1, 7)]))).collect();
+        let mut group = Self { now: Time::ZERO, stations, longest: 0 };
         for station in &mut group.stations {
             station.handle(Time::ZERO, Input::Carrier(true));
         }
@@ -303,6 +308,7 @@ impl Group {
                 return;
             }
             for (from, frames) in sent.iter().enumerate() {
+                self.longest = frames.iter().map(Vec::len).fold(self.longest, usize::max);
                 let others = self.stations.iter_mut().enumerate().filter(|&(to, _)| to != from);
                 for (_, to) in others {
                     frames.iter().for_each(|frame| to.handle(self.now, Input::Frame(frame)));

@@ -8,7 +8,10 @@ use std::time::Duration;
 use crate::crypto::{Entropy, NoEntropy};
 use crate::ident::{KeyId, Sci};
 use crate::keyring::KeyRing;
-use crate::mka::{Forgotten, Input, Kay, Memory, Output, Policy, PortState, RekeyRefused, Status};
+use crate::mka::{
+    Forgotten, Input, Kay, Memory, Output, Policy, PortState, RekeyRefused, Status,
+    SuspensionRefused,
+};
 use crate::secy::{
     CommandId, InstalledSak, Octets, RxProgress, SecyCommand, SecyError, TxProgress,
 };
@@ -197,6 +200,21 @@ impl Driver {
     #[must_use]
     pub fn sci(&self) -> Sci {
         self.kay.policy().sci
+    }
+
+    /// Asks the others to bear with our silence for a while, 120 s at most; zero takes it back.
+    ///
+    /// # Errors
+    ///
+    /// [`SuspensionRefused`] where it would be no use; nothing is asked then.
+    pub fn ask_suspension(&mut self, now: Time, span: Duration) -> Result<(), SuspensionRefused> {
+        self.kay.ask_suspension(now, span)
+    }
+
+    /// Tells whether we may be silent as we have asked.
+    #[must_use]
+    pub fn suspension_is_agreed(&self, now: Time) -> bool {
+        self.kay.suspension_is_agreed(now)
     }
 
     /// The state of the interface below, as last heard.

@@ -172,6 +172,7 @@ pub(crate) fn secured(interface: &str) -> PortStatus {
             live: true,
             key_server_priority: 200,
             mka_version: 3,
+            also_in_clear: false,
             last_heard_seconds: 0.7,
         }],
         participants: vec![Participant {

@@ -4,12 +4,12 @@
 use std::time::Duration;
 
 use super::{
-    Pair, SECOND, closes, following, installs, is_secured, led, mannered, number, rekey, said,
-    sets, started, with_suite,
+    MILLIS, Pair, SECOND, closes, following, installs, is_secured, led, mannered, number, rekey,
+    said, sets, started, with_suite,
 };
 use crate::ident::CipherSuite;
 use crate::mka::testing::{Seeded, Station, policy, read, ring};
-use crate::mka::{Discard, Input, Kay, Manners, Policy, PortState};
+use crate::mka::{Discard, Input, Kay, Manners, Policy, PortState, SuspensionRefused};
 use crate::secy::SecyCommand;
 use crate::wire::{Announcement, MacsecCapability, Mkpdu, SakUseSet};
 
@@ -102,6 +102,9 @@ fn row_31_a_peer_that_also_takes_frames_in_clear_is_secured_with() {
         let mut pair = started(pair);
         pair.run(10 * SECOND);
         assert_eq!((is_secured(&pair), closes(&pair)), (true, 0));
+        let shown =
+            |station: &Station| station.kay.status(pair.now).participants[0].peers[0].also_in_clear;
+        assert_eq!((shown(&pair.a), shown(&pair.b)), (true, false));
     }
 }
 
@@ -192,4 +195,55 @@ fn row_32_a_peer_that_comes_back_from_a_suspension_gets_a_fresh_sak() {
     pair.b.handle(pair.now, Input::Carrier(true));
     pair.run(SECOND);
     assert_eq!((number(&pair), is_secured(&pair), closes(&pair)), (2, true, 0));
+}
+
+/// As a member and as key server; the far end, which is ours, keeps us as it is asked to.
+#[test]
+fn row_32_a_suspension_of_our_own_is_asked_for_and_agreed_to() {
+    for (a, b) in [(16, 200), (200, 16)] {
+        let mut pair = started(Pair::new(policy(1, a), policy(2, b)));
+        pair.run(Duration::from_secs(4));
+        let span = Duration::from_secs(60);
+        assert!(!pair.a.kay.suspension_is_agreed(pair.now));
+        pair.a.kay.ask_suspension(pair.now, span).unwrap();
+        assert!(!pair.a.kay.suspension_is_agreed(pair.now), "nobody has heard of it yet");
+        pair.a.handle(pair.now, Input::Timeout);
+        pair.run(MILLIS);
+        assert!(pair.a.kay.suspension_is_agreed(pair.now));
+        // We are silent, and the far end's data plane goes on with ours.
+        pair.cut = true;
+        let commands = pair.b.commands.len();
+        pair.run(Duration::from_secs(55));
+        assert_eq!((pair.b.state(), pair.b.commands.len()), (PortState::Secured, commands));
+        pair.run(Duration::from_secs(6));
+        assert_eq!(pair.b.state(), PortState::Listening, "and no longer than we asked for");
+    }
+}
+
+#[test]
+fn row_32_a_suspension_of_our_own_can_be_taken_back() {
+    for pair in [led(), following()] {
+        let mut pair = started(pair);
+        pair.a.kay.ask_suspension(pair.now, Duration::from_secs(100)).unwrap();
+        pair.a.handle(pair.now, Input::Timeout);
+        pair.run(SECOND);
+        pair.a.kay.ask_suspension(pair.now, Duration::ZERO).unwrap();
+        pair.a.handle(pair.now, Input::Timeout);
+        pair.run(SECOND);
+        assert!(!pair.a.kay.suspension_is_agreed(pair.now));
+        pair.cut = true;
+        pair.run(Duration::from_secs(7));
+        assert_eq!(pair.b.state(), PortState::Listening);
+    }
+}
+
+#[test]
+fn row_32_whoever_does_not_know_a_suspension_is_not_asked_for_one() {
+    let mut pair = Pair { tamper: Some(|mkpdu| mkpdu.xpn = None), ..led() };
+    let span = Duration::from_secs(60);
+    let refused = pair.a.kay.ask_suspension(pair.now, span);
+    assert_eq!(refused, Err(SuspensionRefused::NotSecured));
+    pair = started(pair);
+    let refused = pair.a.kay.ask_suspension(pair.now, span);
+    assert_eq!(refused, Err(SuspensionRefused::Unknown(policy(2, 200).sci)));
 }
