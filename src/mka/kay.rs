@@ -40,6 +40,8 @@ pub struct Kay {
     /// The key server that we last followed.
     pub(super) server: Option<Sci>,
     pub(super) decided: Option<Decided>,
+    /// Until when the decision of the key server before stands, while the new one has yet to decide.
+    pub(super) handed_over: Option<Time>,
     pub(super) saks: Saks,
     pub(super) distribution: Option<Distribution>,
     pub(super) last_fresh: Option<Time>,
@@ -125,6 +127,7 @@ impl Kay {
             cp: Cp::new(),
             server: None,
             decided: None,
+            handed_over: None,
             saks: Saks::default(),
             distribution: None,
             last_fresh: None,
@@ -201,6 +204,7 @@ impl Kay {
                 later(self.retry_at),
                 later(self.held),
                 later(self.rollover.bridge),
+                later(self.handed_over),
                 later(self.suspension.map(|suspension| suspension.until)),
                 later(self.mute_until()),
                 later(self.commands.poll_timeout()),

@@ -75,6 +75,7 @@ struct Record {
     replaced: Option<Time>,
     held: Option<Time>,
     outlived: Option<KeyId>,
+    handed_over: Option<Time>,
     suspension: Option<Suspension>,
     carrier_since: Option<Time>,
     state: (PortState, Time),
@@ -193,14 +194,15 @@ impl Memory {
     #[must_use]
     pub fn saks(&self) -> Vec<InstalledSak> {
         let in_use = self.record.cp.transmits_with().map(|slot| slot.ki);
+        // Whoever has left is among the receivers: it may still be there, or come back.
         let installed = |sak: &KnownSak| {
-            let receivers = sak.receivers.as_ref()?.iter().filter(|&(_, &present)| present);
+            let receivers = sak.receivers.as_ref()?.keys();
             Some(InstalledSak {
                 key: Arc::clone(&sak.key),
                 an: sak.an,
                 ssci: sak.own_ssci,
                 receivers: receivers
-                    .filter_map(|(&sci, _)| Some((sci, sak.member_by_sci(sci)?)))
+                    .filter_map(|&sci| Some((sci, sak.member_by_sci(sci)?)))
                     .collect(),
                 transmit: if in_use == Some(sak.key.ki) {
                     TransmitState::Transmitting
@@ -321,6 +323,7 @@ impl Kay {
             replaced: self.replaced,
             held: self.held,
             outlived: self.outlived,
+            handed_over: self.handed_over,
             suspension: self.suspension,
             carrier_since: self.carrier_since,
             state: self.state,
@@ -359,7 +362,7 @@ impl Kay {
         (kay.cp, kay.distribution) = (record.cp, record.distribution);
         (kay.last_fresh, kay.rekey_wanted) = (record.last_fresh, record.rekey_wanted);
         (kay.lost_sak, kay.replaced, kay.held) = (record.lost_sak, record.replaced, record.held);
-        kay.outlived = record.outlived;
+        (kay.outlived, kay.handed_over) = (record.outlived, record.handed_over);
         kay.rollover = record.rollover;
         kay.rollover.preference = keys.preference();
         (kay.suspension, kay.state, kay.rekeys) = (record.suspension, record.state, record.rekeys);
@@ -390,13 +393,21 @@ impl Kay {
 
     /// Goes on with what the data plane has.
     fn take_over(&mut self, now: Time, kept: &[InstalledSak]) -> Result<(), Forgotten> {
-        let is_kept = |ki: KeyId| kept.iter().any(|sak| sak.key.ki == ki);
+        // One that was being created when the KaY ended may be there in part.
+        let is_whole = |there: &InstalledSak| {
+            let receivers = self.saks.get(there.key.ki).and_then(|sak| sak.receivers.as_ref());
+            let mut present = receivers.into_iter().flatten().filter(|&(_, &present)| present);
+            there.transmit != TransmitState::Waiting
+                || present.all(|(sci, _)| there.receivers.contains_key(sci))
+        };
+        let whole: Vec<_> = kept.iter().filter(|&sak| is_whole(sak)).collect();
+        let is_kept = |ki: KeyId| whole.iter().any(|sak| sak.key.ki == ki);
         let transmitting = kept.iter().find(|sak| sak.transmit == TransmitState::Transmitting);
         let transmitting = transmitting.map(|sak| sak.key.ki).ok_or(Forgotten::Keys)?;
         let again = self.cp.resume(transmitting, is_kept).ok_or(Forgotten::Keys)?;
         let slots: Vec<_> = self.cp.slots().map(|slot| slot.ki).collect();
         for sak in self.saks.iter_mut() {
-            let there = kept.iter().find(|kept| kept.key.ki == sak.key.ki);
+            let there = whole.iter().find(|there| there.key.ki == sak.key.ki);
             match (there, &mut sak.receivers) {
                 (Some(there), Some(receivers)) => {
                     for (sci, present) in receivers {
@@ -411,7 +422,10 @@ impl Kay {
         for action in again {
             self.carry_out(action);
         }
-        for ki in kept.iter().map(|sak| sak.key.ki).filter(|ki| !slots.contains(ki)) {
+        for ki in kept.iter().map(|sak| sak.key.ki) {
+            if slots.contains(&ki) && is_kept(ki) {
+                continue;
+            }
             self.command(SecyCommand::RemoveSak(ki));
         }
         let missing = |ki: &KeyId| !is_kept(*ki) && self.cp.is_installed(*ki);

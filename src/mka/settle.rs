@@ -85,12 +85,29 @@ impl Kay {
         if let (Some(before), Some(after)) = (self.server, server)
             && before != after
         {
-            self.cp.server_changed();
+            self.hand_over(now);
         }
-        if self.decided.is_some_and(|decided| Some(decided.by) != server) {
+        if self.decided.is_none_or(|decided| Some(decided.by) == server) {
+            self.handed_over = None;
+        } else if server.is_none() || self.handed_over.is_none_or(|until| until <= now) {
+            if self.handed_over.take().is_some() && server.is_some() {
+                self.cp.server_changed();
+            }
             self.decided = None;
         }
         self.server = server;
+    }
+
+    /// Another key server was elected. Beyond the figure, the SAK of the one before goes on until
+    /// that of the new one takes over, as in a rekey, for an MKA Life Time: those who have it are
+    /// members all the same.
+    fn hand_over(&mut self, now: Time) {
+        let secure = self.decided.is_some_and(|decided| decided.secure);
+        if secure && self.cp.transmits_with().is_some() {
+            self.handed_over.get_or_insert(now.after(self.policy.manners.life));
+        } else {
+            self.cp.server_changed();
+        }
     }
 
     /// Where we refuse the key that the server offers, the one before it is all there is. If the

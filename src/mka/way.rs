@@ -21,6 +21,14 @@ pub(super) struct Way {
 /// The group address and the EtherType that an ICV may cover in place of the frame's own.
 const USUAL: (MacAddress, EapolEthertype) = (MacAddress::PAE_GROUP, EapolEthertype::Eapol);
 
+/// The other groups that MKPDUs are sent to on purpose (802.1X-2020 Table 11-1), and everybody. A
+/// destination that is none of them has been damaged on the way.
+const OTHERS: [MacAddress; 3] = [
+    MacAddress([0x01, 0x80, 0xc2, 0x00, 0x00, 0x00]),
+    MacAddress([0x01, 0x80, 0xc2, 0x00, 0x00, 0x0e]),
+    MacAddress([0xff; 6]),
+];
+
 impl Way {
     /// The way that a frame came, should its ICV cover its own header.
     pub(super) fn of(eapol: &Eapol<'_>) -> Self {
@@ -29,10 +37,11 @@ impl Way {
     }
 
     /// The octets that an ICV covers where it covers the usual header and the frame has another;
-    /// `None` where it has the usual one.
+    /// `None` where it has the usual one, or one that nobody sends.
     pub(super) fn usual(self, covered: &[u8]) -> Option<Vec<u8>> {
         let (destination, ethertype) = USUAL;
-        if (self.destination, self.ethertype) == USUAL {
+        let known = self.destination == destination || OTHERS.contains(&self.destination);
+        if !known || (self.destination, self.ethertype) == USUAL {
             return None;
         }
         let mut octets = covered.to_vec();

@@ -40,9 +40,20 @@ fn a_better_key_server_that_joins_takes_over() {
     sim.run(secs(10));
     assert_eq!(sim.key_server(0), Some(KeyServer::Own));
 
+    // What the two send each other goes on arriving; the third takes part in it from its first SAK.
+    sim.0.traffic_every = Duration::from_micros(200);
+    sim.run(millis(200));
+    let (a, b) = (sim.0.members[0].sci(), sim.0.members[1].sci());
+    let before = sim.sak(0);
     sim.act(Action::Boot(2));
-    sim.run(secs(7));
-    sim.common_sak();
+    for _ in 0..7_000 {
+        sim.run(millis(1));
+        let [first, second] = [0, 1].map(|station| &sim.0.members[station].secy);
+        assert!(first.open && second.open);
+        let [first_ki, second_ki] = [first, second].map(|of| of.sends_with().unwrap());
+        assert!(second.receives(first_ki, a) && first.receives(second_ki, b));
+    }
+    assert_ne!(sim.common_sak(), before);
     assert_eq!(sim.key_server(2), Some(KeyServer::Own));
     let better = KeyServer::Peer(sim.0.members[2].sci());
     assert_eq!((sim.key_server(0), sim.key_server(1)), (Some(better), Some(better)));
@@ -54,7 +65,10 @@ fn a_key_server_that_dies_is_replaced_by_the_next_best() {
     let mut sim = Sim::started(&[32, 200, 16]);
     sim.run(secs(10));
     sim.act(Action::Crash(2));
-    sim.run(secs(8));
+    for _ in 0..8_000 {
+        sim.run(millis(1));
+        assert!((0..2).all(|station| sim.0.members[station].secy.open), "nobody else notices");
+    }
     assert_eq!(sim.key_server(0), Some(KeyServer::Own));
     assert_eq!(sim.sak(0), sim.sak(1));
 }
