@@ -49,6 +49,15 @@ rekeys: tools namespaces ## rekeys in a row on two daemons under traffic; REKEYS
 	REKEYS=$(REKEYS) cargo test --locked --test daemon -- --nocapture rekeys_in_a_row | tee target/rekeys.log
 	@grep 'daemon: rekeys=.* lost=0$$' target/rekeys.log || { echo "rekeys: no result"; exit 1; }
 
+.PHONY: model
+model: tools ## the models of MKA, explored to the end of their bounds
+	mkdir -p target
+	MODEL=full cargo test --locked --release --no-default-features --lib mka::model_tests -- --nocapture --test-threads 1 | tee target/model.log
+	@awk '/model: .*: states=/ { for (n = 1; n <= NF; n++) { split($$n, of, "="); if (of[1] in want) sum[of[1]] += of[2] } } \
+	  BEGIN { want["states"]; want["transitions"]; want["counterexamples"]; want["seconds"] } \
+	  END { if (!sum["states"]) { print "model: no result"; exit 1 }; \
+	    printf "model: ok states=%d counterexamples=%d transitions=%d seconds=%d\n", sum["states"], sum["counterexamples"], sum["transitions"], sum["seconds"] }' target/model.log
+
 .PHONY: lint
 lint: ## formatting, and clippy on both feature sets
 	cargo fmt --check

@@ -15,7 +15,9 @@ use crate::ident::{AssociationNumber, CipherSuite, ConfidentialityOffset, KeyId}
 use crate::time::Time;
 
 /// The states of Figure 12-2.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Ord, PartialOrd, Serialize)]
+#[derive(
+    Clone, Copy, Debug, Deserialize, Eq, PartialEq, Ord, PartialOrd, Hash, Serialize,
+)]
 pub enum CpState {
     /// The port is not enabled.
     Init,
@@ -44,7 +46,7 @@ pub enum CpState {
 }
 
 /// What the port may do, as MKA and policy have decided (802.1X-2020 12.3, connect).
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Hash)]
 pub(super) enum Connect {
     Pending,
     Authenticated,
@@ -52,7 +54,7 @@ pub(super) enum Connect {
 }
 
 /// An SAK and the association it takes.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Hash, Serialize)]
 pub(super) struct Slot {
     pub(super) ki: KeyId,
     pub(super) an: AssociationNumber,
@@ -99,6 +101,7 @@ pub(super) enum Action {
 
 /// The machine of one port.
 #[derive(Clone, Debug, Deserialize, Serialize)]
+#[cfg_attr(test, derive(Eq, PartialEq, Hash))]
 pub(super) struct Cp {
     state: CpState,
     latest: Option<Slot>,
@@ -487,6 +490,9 @@ impl Cp {
     }
 }
 
+#[cfg(test)]
+#[path = "cp_model.rs"]
+pub(super) mod model;
 #[cfg(test)]
 #[path = "cp_tests.rs"]
 mod tests;

@@ -32,6 +32,8 @@ mod manners;
 mod memory;
 #[cfg(test)]
 mod memory_tests;
+#[cfg(test)]
+mod model_tests;
 mod pace;
 mod participant;
 mod peers;
