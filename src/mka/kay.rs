@@ -249,7 +249,8 @@ impl Kay {
         }
         self.principal = None;
         self.held = None;
-        self.settle(now);
+        self.now = self.now.max(now);
+        self.settle(self.now);
         Ok(())
     }
 
@@ -266,7 +267,8 @@ impl Kay {
         match self.key_server() {
             Some(KeyServer::Own) => {
                 self.rekey_wanted = true;
-                self.settle(now);
+                self.now = self.now.max(now);
+                self.settle(self.now);
                 Ok(())
             }
             Some(KeyServer::Peer(sci)) => Err(RekeyRefused::PeerIsKeyServer(sci)),

@@ -519,3 +519,14 @@ fn each_sak_is_made_of_randomness_of_its_own_as_long_as_itself() {
         assert!(with[0] == first && with[1] != second, "octet {octet} of the second");
     }
 }
+
+/// What asks for a SAK at the moment of a deadline has handled that deadline, too.
+#[test]
+fn a_deadline_that_a_rekey_has_handled_is_not_due_again() {
+    let mut pair = pair();
+    pair.start(SECOND);
+    let due = pair.a.kay.poll_timeout().unwrap();
+
+    pair.a.kay.rekey(due).unwrap();
+    assert!(pair.a.kay.poll_timeout().unwrap() > due);
+}
