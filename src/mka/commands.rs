@@ -38,6 +38,7 @@ impl Asked {
 
 /// The commands that are not done: not answered yet, or to be given again.
 #[derive(Debug, Default)]
+#[cfg_attr(test, derive(Clone))]
 pub(super) struct Commands {
     given: u64,
     pending: BTreeMap<CommandId, Asked>,

@@ -16,6 +16,7 @@ const REFILL: Duration = Duration::from_millis(100);
 
 /// The schedule of one participant's MKPDUs.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub(super) struct Pace {
     hello_due: Time,
     news: bool,

@@ -52,7 +52,7 @@ pub(super) struct Participant {
     pub(super) spoken: Option<Time>,
     pub(super) speakers: Speakers,
     /// How long a silent peer stays: MKA Life Time.
-    life: Duration,
+    pub(super) life: Duration,
 }
 
 /// What a participant says beyond itself.

@@ -14,6 +14,7 @@ use crate::time::Time;
 
 /// An SAK that we know and may still use.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub(super) struct KnownSak {
     pub(super) key: Arc<SecyKey>,
     pub(super) an: AssociationNumber,
@@ -78,6 +79,7 @@ impl KnownSak {
 
 /// The SAKs that we know, and which there have been.
 #[derive(Debug, Default)]
+#[cfg_attr(test, derive(Clone))]
 pub(super) struct Saks {
     known: BTreeMap<KeyId, KnownSak>,
     newest: Option<KeyId>,

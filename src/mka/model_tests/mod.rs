@@ -1,12 +1,18 @@
 //! Models that `stateright` explores to the end: each state that can be reached within stated bounds
 //! is looked at, where the simulation only samples.
 //!
-//! [`cp`] is the Controlled Port machine alone, in an environment that does anything at all.
+//! [`cp`] is the Controlled Port machine alone, in an environment that does anything at all. [`kay`]
+//! is whole KaYs on a segment, with data planes, where a bounded number of things go wrong; what
+//! happens there is in [`world`], what must hold in [`plane`].
 //!
 //! The tests take seconds. `make model` explores more, and prints how much.
 
 mod cp;
 mod cp_laws;
+mod fork;
+mod kay;
+mod plane;
+mod world;
 
 use std::fmt::Debug;
 use std::hash::Hash;

@@ -1,0 +1,366 @@
+//! Stations on one segment: whole KaYs, their data planes and the frames between them.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::{Arc, Mutex};
+
+use super::fork::{Draws, digest, digest_of, fork};
+use super::plane::{Broken, History, Knowledge, Plane};
+use crate::ident::KeyId;
+use crate::mka::testing::{policy, ring};
+use crate::mka::{Input, Kay, Output, PortState};
+use crate::secy::{CommandId, SecyError};
+use crate::time::Time;
+use crate::wire::{Eapol, RawMkpdu};
+
+/// An MKPDU on its way.
+#[derive(Debug)]
+pub(super) struct Frame {
+    octets: Vec<u8>,
+    knows: Knowledge,
+    digest: u64,
+}
+
+/// One station; `kay` is absent while it is down.
+#[derive(Clone)]
+pub(super) struct Member {
+    kay: Option<Arc<Mutex<Kay>>>,
+    draws: Draws,
+    /// Of the KaY.
+    digest: u64,
+    pub(super) wakes: Option<Time>,
+    pub(super) secured: bool,
+    pub(super) serves: bool,
+    life: u32,
+    pub(super) plane: Plane,
+    /// The next key that it is given is refused.
+    refuses: bool,
+    /// Answers come late: they wait here.
+    pub(super) late: Option<VecDeque<(CommandId, bool)>>,
+}
+
+impl Member {
+    fn down(station: usize) -> Self {
+        Self {
+            kay: None,
+            draws: Draws::new(station, 0),
+            digest: 0,
+            wakes: None,
+            secured: false,
+            serves: false,
+            life: 0,
+            plane: Plane::default(),
+            refuses: false,
+            late: None,
+        }
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        self.kay.is_some()
+    }
+}
+
+/// What may still go wrong, and how often.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Hash)]
+pub(super) struct Budget {
+    /// Frames that are lost, repeated, overtaken or late.
+    pub(super) frames: u8,
+    /// Keys that a data plane refuses, loses or is slow with.
+    pub(super) planes: u8,
+    pub(super) crashes: u8,
+    pub(super) rekeys: u8,
+}
+
+impl Budget {
+    pub(super) const NONE: Self = Self { frames: 0, planes: 0, crashes: 0, rekeys: 0 };
+}
+
+/// How everything stands.
+#[derive(Clone)]
+pub(super) struct World {
+    pub(super) now: Time,
+    pub(super) members: Vec<Member>,
+    /// By sender and receiver, in the order sent.
+    pub(super) wire: BTreeMap<(usize, usize), VecDeque<Arc<Frame>>>,
+    pub(super) budget: Budget,
+    pub(super) history: History,
+    pub(super) broken: Option<Broken>,
+    /// The behaviour of another implementation: a request for a fresh SAK that comes within an MKA
+    /// Life Time of the one before is dropped, and nobody asks again.
+    pub(super) forgets_rekeys: bool,
+}
+
+/// What happens next.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Move {
+    /// The first frame from one to another arrives.
+    Deliver(usize, usize),
+    /// A later one arrives before it.
+    Overtake(usize, usize, usize),
+    Lose(usize, usize),
+    /// It arrives, and once more behind all others.
+    Repeat(usize, usize),
+    /// The time that a station waits for comes.
+    Tick(usize),
+    Crash(usize),
+    Boot(usize),
+    Rekey(usize),
+    Refuse(usize),
+    LoseSak(usize, KeyId),
+    Stall(usize),
+    /// The answer that is due for longest comes.
+    Answer(usize),
+}
+
+impl World {
+    /// So many stations, all of them down. The first is to be key server.
+    pub(super) fn new(stations: usize) -> Self {
+        Self {
+            now: Time::ZERO,
+            members: (0..stations).map(Member::down).collect(),
+            wire: BTreeMap::new(),
+            budget: Budget::NONE,
+            history: History::default(),
+            broken: None,
+            forgets_rekeys: false,
+        }
+    }
+
+    /// The time that somebody waits for first.
+    pub(super) fn next_wake(&self) -> Option<Time> {
+        self.members.iter().filter_map(|member| member.wakes).min()
+    }
+
+    pub(super) fn is_quiet(&self) -> bool {
+        self.wire.is_empty() && self.members.iter().all(|member| member.late.is_none())
+    }
+
+    /// Lets something happen.
+    pub(super) fn make(&mut self, happens: Move) {
+        let done = match happens {
+            Move::Deliver(from, to) => self.deliver(from, to, 0),
+            Move::Overtake(from, to, at) => self.deliver(from, to, at),
+            Move::Lose(from, to) => {
+                self.take(from, to, 0);
+                Ok(())
+            }
+            Move::Repeat(from, to) => {
+                let again = self.wire[&(from, to)][0].clone();
+                let done = self.deliver(from, to, 0);
+                self.wire.entry((from, to)).or_default().push_back(again);
+                done
+            }
+            Move::Tick(station) => {
+                self.now = self.now.max(self.members[station].wakes.unwrap());
+                self.handle(station, |kay, now| kay.handle(now, Input::Timeout))
+            }
+            Move::Crash(station) => {
+                let life = self.members[station].life + 1;
+                self.members[station] =
+                    Member { life, draws: Draws::new(station, life), ..Member::down(station) };
+                Ok(())
+            }
+            Move::Boot(station) => self.boot(station),
+            Move::Rekey(station) => self.handle(station, |kay, now| kay.rekey(now).unwrap()),
+            Move::Refuse(station) => {
+                self.members[station].refuses = true;
+                Ok(())
+            }
+            Move::LoseSak(station, ki) => {
+                self.members[station].plane.lose(ki);
+                self.handle(station, |kay, now| kay.handle(now, Input::SakLost(ki)))
+            }
+            Move::Stall(station) => {
+                self.members[station].late = Some(VecDeque::new());
+                Ok(())
+            }
+            Move::Answer(station) => self.answer(station),
+        };
+        self.broken = self.broken.take().or(done.err());
+    }
+
+    fn take(&mut self, from: usize, to: usize, at: usize) -> Arc<Frame> {
+        let queue = self.wire.get_mut(&(from, to)).unwrap();
+        let frame = queue.remove(at).unwrap();
+        if queue.is_empty() {
+            self.wire.remove(&(from, to));
+        }
+        frame
+    }
+
+    fn deliver(&mut self, from: usize, to: usize, at: usize) -> Result<(), Broken> {
+        let frame = self.take(from, to, at);
+        self.history.hear(to, &frame.knows);
+        self.handle(to, |kay, now| kay.handle(now, Input::Frame(&frame.octets)))
+    }
+
+    fn boot(&mut self, station: usize) -> Result<(), Broken> {
+        let number = u8::try_from(station).unwrap() + 1;
+        let (policy, keys) = (policy(number, 10 * number), ring(&[(1, 7)]));
+        let draws = Box::new(self.members[station].draws.clone());
+        let kay = Kay::new(self.now, policy, &keys, draws).unwrap();
+        self.members[station].kay = Some(Arc::new(Mutex::new(kay)));
+        self.handle(station, |kay, now| kay.handle(now, Input::Carrier(true)))
+    }
+
+    /// The first answer that waits; with the last of them answers are prompt again.
+    fn answer(&mut self, station: usize) -> Result<(), Broken> {
+        let first = self.members[station].late.as_mut().and_then(VecDeque::pop_front);
+        let Some((id, done)) = first else {
+            self.members[station].late = None;
+            return Ok(());
+        };
+        self.handle(station, |kay, now| kay.handle(now, answer(id, done)))?;
+        if self.members[station].late.as_ref().is_some_and(VecDeque::is_empty) {
+            self.members[station].late = None;
+        }
+        Ok(())
+    }
+
+    /// Has a station handle something, carries out what follows, and judges it.
+    fn handle(&mut self, station: usize, input: impl FnOnce(&mut Kay, Time)) -> Result<(), Broken> {
+        let now = self.now;
+        let draws = self.members[station].draws.fork();
+        let mut kay = {
+            let before = self.members[station].kay.as_ref().unwrap().lock().unwrap();
+            fork(&before, draws.clone())
+        };
+        let retry_at = kay.retry_at;
+        if self.forgets_rekeys {
+            super::kay::hold_back(&mut kay, now);
+        }
+        input(&mut kay, now);
+        let done = self.carry_out(station, &mut kay);
+        if self.forgets_rekeys {
+            super::kay::forget(&mut kay, retry_at);
+        }
+        let member = &mut self.members[station];
+        member.wakes = kay.poll_timeout();
+        member.secured = kay.state() == PortState::Secured;
+        member.serves = kay.is_server();
+        member.digest = digest(&kay) ^ draws.drawn();
+        member.draws = draws;
+        let answered = member.late.as_ref().is_none_or(VecDeque::is_empty);
+        let judged = self.history.judge(now, station, &kay, (&member.plane, answered));
+        member.kay = Some(Arc::new(Mutex::new(kay)));
+        done.and(judged)
+    }
+
+    fn carry_out(&mut self, station: usize, kay: &mut Kay) -> Result<(), Broken> {
+        while let Some(output) = kay.poll_output() {
+            match output {
+                Output::Transmit(octets) => self.send(station, octets),
+                Output::Secy { id, command } => {
+                    let member = &mut self.members[station];
+                    let about_key = super::kay::is_about_key(&command);
+                    let refused = about_key && std::mem::take(&mut member.refuses);
+                    let done = !refused
+                        && self
+                            .history
+                            .execute(self.now, (station, kay), &mut member.plane, &command)?
+                            .is_ok();
+                    match &mut member.late {
+                        Some(late) => late.push_back((id, done)),
+                        None => kay.handle(self.now, answer(id, done)),
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, from: usize, octets: Vec<u8>) {
+        let mi = RawMkpdu::decode(&Eapol::decode(&octets).unwrap()).unwrap().basic().mi;
+        let digest = digest_of(&octets);
+        let knows = self.history.send(self.now, from, mi);
+        let frame = Arc::new(Frame { octets, knows, digest });
+        for to in (0..self.members.len()).filter(|&to| to != from) {
+            self.wire.entry((from, to)).or_default().push_back(Arc::clone(&frame));
+        }
+    }
+
+    /// The SAK that all send with and receive each other with, if they do.
+    pub(super) fn secured_with(&self) -> Option<KeyId> {
+        let first = self.members.first()?.plane.sends_with()?;
+        let sci = |station: usize| policy(u8::try_from(station).unwrap() + 1, 0).sci;
+        let all = self.members.iter().enumerate().all(|(at, member)| {
+            let receives = |from: usize| {
+                let theirs = self.members[from].plane.sas.get(&first).map(|sa| sa.ssci);
+                let heard = member.plane.sas.get(&first).and_then(|sa| sa.receive.get(&sci(from)));
+                heard.is_some() && heard.copied() == theirs
+            };
+            let mut others = (0..self.members.len()).filter(|&from| from != at);
+            member.secured && member.plane.sends_with() == Some(first) && others.all(receives)
+        });
+        all.then_some(first)
+    }
+
+    /// Goes on as a healthy network does: whoever is down starts, frames arrive in order, answers
+    /// are prompt, and time passes when there is nothing else to do.
+    pub(super) fn heal(&mut self) {
+        self.budget = Budget::NONE;
+        for member in &mut self.members {
+            member.refuses = false;
+        }
+        let down = self.members.iter().position(|member| !member.is_up());
+        let late = self.members.iter().position(|member| member.late.is_some());
+        let due = |member: &&Member| member.wakes.is_some() && member.wakes == self.next_wake();
+        if let Some(station) = down {
+            self.make(Move::Boot(station));
+        } else if let Some(station) = late {
+            self.make(Move::Answer(station));
+        } else if let Some((&(from, to), _)) = self.wire.first_key_value() {
+            self.make(Move::Deliver(from, to));
+        } else if let Some(station) = self.members.iter().position(|member| due(&member)) {
+            self.make(Move::Tick(station));
+        }
+    }
+
+    /// A name for how the stations and the wire stand, whatever may still happen to them.
+    pub(super) fn core(&self) -> u64 {
+        let mut hasher = std::hash::DefaultHasher::new();
+        self.now.hash(&mut hasher);
+        for member in &self.members {
+            (member.is_up(), member.digest, member.life, member.refuses).hash(&mut hasher);
+            let late = member.late.iter().flatten().map(|&(id, done)| (id.0, done));
+            (&member.plane, member.late.is_some(), late.collect::<Vec<_>>()).hash(&mut hasher);
+        }
+        for (between, frames) in &self.wire {
+            between.hash(&mut hasher);
+            frames.iter().for_each(|frame| frame.digest.hash(&mut hasher));
+        }
+        hasher.finish()
+    }
+}
+
+fn answer(id: CommandId, done: bool) -> Input<'static> {
+    let refused = Err(SecyError::Invalid("refused by the model"));
+    Input::Secy { id, result: if done { Ok(()) } else { refused } }
+}
+
+impl Hash for World {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.core(), self.budget, &self.history, &self.broken).hash(state);
+        self.wire.values().flatten().for_each(|frame| frame.knows.hash(state));
+    }
+}
+
+impl PartialEq for World {
+    fn eq(&self, other: &Self) -> bool {
+        self.core() == other.core() && self.budget == other.budget && self.broken == other.broken
+    }
+}
+
+impl fmt::Debug for World {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} s", self.now)?;
+        for member in &self.members {
+            let tx = member.plane.sends_with().map(|ki| ki.to_string());
+            write!(f, " [up {} secured {} tx {tx:?}]", member.is_up(), member.secured)?;
+        }
+        let frames = self.wire.iter().map(|(of, queue)| (of, queue.len()));
+        write!(f, " wire {:?} {:?}", frames.collect::<Vec<_>>(), self.budget)?;
+        write!(f, " broken {:?}", self.broken)
+    }
+}
