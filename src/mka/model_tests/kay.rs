@@ -53,6 +53,12 @@ impl Bounds {
         Self::from(start, until, budget)
     }
 
+    /// The same on a segment where frames arrive in the order sent, unless that goes wrong.
+    fn in_order(mut self) -> Self {
+        self.start.in_order = true;
+        self
+    }
+
     fn from(start: World, span: Duration, budget: Budget) -> Self {
         let until = start.now.after(span);
         Self { start: World { budget, ..start }, until, secured_at: Mutex::default() }
@@ -82,6 +88,27 @@ impl Bounds {
     }
 }
 
+impl Bounds {
+    /// What can become of the frames on the wire.
+    fn frame_moves(world: &World, moves: &mut Vec<Move>) {
+        let faulty = world.budget.frames > 0;
+        let oldest = world.order().first().map(|&(_, of)| of);
+        for (&(from, to), frames) in &world.wire {
+            let is_next = !world.in_order || oldest == Some((from, to));
+            if !world.members[to].is_up() {
+                moves.extend(is_next.then_some(Move::Lose(from, to)));
+                continue;
+            }
+            moves.extend(is_next.then_some(Move::Deliver(from, to)));
+            if faulty {
+                moves.extend([Move::Lose(from, to), Move::Repeat(from, to)]);
+                let first = usize::from(is_next);
+                moves.extend((first..frames.len()).map(|at| Move::Overtake(from, to, at)));
+            }
+        }
+    }
+}
+
 impl Model for Bounds {
     type State = World;
     type Action = Move;
@@ -95,18 +122,7 @@ impl Model for Bounds {
             return;
         }
         let budget = world.budget;
-        for (&(from, to), frames) in &world.wire {
-            if world.members[to].is_up() {
-                moves.push(Move::Deliver(from, to));
-                if budget.frames > 0 {
-                    moves.push(Move::Repeat(from, to));
-                    moves.extend((1..frames.len()).map(|at| Move::Overtake(from, to, at)));
-                }
-            }
-            if budget.frames > 0 || !world.members[to].is_up() {
-                moves.push(Move::Lose(from, to));
-            }
-        }
+        Self::frame_moves(world, moves);
         let next = world.next_wake().map(|at| at.max(world.now));
         let free = world.is_quiet() || budget.frames > 0 || next == Some(world.now);
         for (station, member) in world.members.iter().enumerate() {
@@ -211,6 +227,10 @@ pub(super) fn forget(kay: &mut Kay, retry_at: Option<Time>) {
 const SPAN: Duration = Duration::from_secs(4);
 const SECOND: Duration = Duration::from_secs(1);
 
+fn is_full() -> bool {
+    std::env::var("MODEL").is_ok_and(|of| of == "full")
+}
+
 /// Explores with the budget of the test, or with that of `make model`.
 fn explore_from(
     name: &str,
@@ -218,10 +238,11 @@ fn explore_from(
     (stations, span): (usize, Duration),
     (short, long): (Budget, Budget),
 ) {
-    let budget = if std::env::var("MODEL").is_ok_and(|of| of == "full") { long } else { short };
+    let budget = if is_full() { long } else { short };
     let Budget { frames, planes, crashes, rekeys } = budget;
+    let span_seconds = span.as_secs();
     let faults = format!("frames {frames}, planes {planes}, crashes {crashes}, rekeys {rekeys}");
-    let name = format!("kay, {name}; {faults}; {} s", span.as_secs());
+    let name = format!("kay, {name}; {faults}; {span_seconds} s");
     explore(&name, from(stations, span, budget));
 }
 
@@ -260,6 +281,18 @@ fn two_members_rekey_whatever_their_data_planes_do() {
 fn three_members_rekey() {
     let budget = |frames| Budget { frames, rekeys: 1, ..Budget::NONE };
     explore_from("three secured", Bounds::secured, (3, SECOND), (budget(0), budget(1)));
+}
+
+fn three_in_order(stations: usize, span: Duration, budget: Budget) -> Bounds {
+    Bounds::secured(stations, span, budget).in_order()
+}
+
+/// The first is key server: its crash hands the port over to the second, and back again.
+#[test]
+fn three_members_survive_a_crash() {
+    let budget = Budget { crashes: 1, ..Budget::NONE };
+    let span = if is_full() { SPAN } else { SECOND };
+    explore_from("three secured, in order", three_in_order, (3, span), (budget, budget));
 }
 
 /// The defect that others have: a fresh SAK is due within an MKA Life Time of the one before, and

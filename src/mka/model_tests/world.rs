@@ -20,6 +20,8 @@ pub(super) struct Frame {
     octets: Vec<u8>,
     knows: Knowledge,
     digest: u64,
+    /// Of its sender's and all others', which it is that was sent.
+    order: u64,
 }
 
 /// One station; `kay` is absent while it is down.
@@ -83,6 +85,11 @@ pub(super) struct World {
     pub(super) members: Vec<Member>,
     /// By sender and receiver, in the order sent.
     pub(super) wire: BTreeMap<(usize, usize), VecDeque<Arc<Frame>>>,
+    /// Frames arrive in the order sent, and any other order is a fault. Else this holds only of
+    /// those from one station to another.
+    pub(super) in_order: bool,
+    /// How many frames there have been.
+    pub(super) sent: u64,
     pub(super) budget: Budget,
     pub(super) history: History,
     pub(super) broken: Option<Broken>,
@@ -96,7 +103,7 @@ pub(super) struct World {
 pub(super) enum Move {
     /// The first frame from one to another arrives.
     Deliver(usize, usize),
-    /// A later one arrives before it.
+    /// A later one arrives before it; or the first before what others have sent earlier.
     Overtake(usize, usize, usize),
     Lose(usize, usize),
     /// It arrives, and once more behind all others.
@@ -120,6 +127,8 @@ impl World {
             now: Time::ZERO,
             members: (0..stations).map(Member::down).collect(),
             wire: BTreeMap::new(),
+            in_order: false,
+            sent: 0,
             budget: Budget::NONE,
             history: History::default(),
             broken: None,
@@ -274,10 +283,20 @@ impl World {
         let mi = RawMkpdu::decode(&Eapol::decode(&octets).unwrap()).unwrap().basic().mi;
         let digest = digest_of(&octets);
         let knows = self.history.send(self.now, from, mi);
-        let frame = Arc::new(Frame { octets, knows, digest });
+        self.sent += 1;
+        let frame = Arc::new(Frame { octets, knows, digest, order: self.sent });
         for to in (0..self.members.len()).filter(|&to| to != from) {
             self.wire.entry((from, to)).or_default().push_back(Arc::clone(&frame));
         }
+    }
+
+    /// Who sent to whom, in the order sent.
+    pub(super) fn order(&self) -> Vec<(u64, (usize, usize))> {
+        let queues = self.wire.iter();
+        let frames = queues.flat_map(|(&of, frames)| frames.iter().map(move |f| (f.order, of)));
+        let mut order: Vec<_> = frames.collect();
+        order.sort_unstable();
+        order
     }
 
     /// The SAK that all send with and receive each other with, if they do.
@@ -342,6 +361,9 @@ fn answer(id: CommandId, done: bool) -> Input<'static> {
 impl Hash for World {
     fn hash<H: Hasher>(&self, state: &mut H) {
         (self.core(), self.budget, &self.history, &self.broken).hash(state);
+        if self.in_order {
+            self.order().into_iter().for_each(|(_, of)| of.hash(state));
+        }
         self.wire.values().flatten().for_each(|frame| frame.knows.hash(state));
     }
 }
