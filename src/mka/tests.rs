@@ -520,13 +520,16 @@ fn each_sak_is_made_of_randomness_of_its_own_as_long_as_itself() {
     }
 }
 
-/// What asks for a SAK at the moment of a deadline has handled that deadline, too.
+/// New keys that come at the moment of a deadline have handled that deadline, too.
 #[test]
-fn a_deadline_that_a_rekey_has_handled_is_not_due_again() {
+fn a_deadline_that_new_keys_have_handled_is_not_due_again() {
     let mut pair = pair();
     pair.start(SECOND);
+    pair.a.kay.rekey(pair.now).unwrap();
+    pair.a.handle(pair.now, Input::Timeout);
+    pair.run(Duration::from_millis(100));
     let due = pair.a.kay.poll_timeout().unwrap();
 
-    pair.a.kay.rekey(due).unwrap();
+    pair.a.kay.set_keys(due, &ring(&[(1, 7)])).unwrap();
     assert!(pair.a.kay.poll_timeout().unwrap() > due);
 }
