@@ -248,6 +248,13 @@ impl Cp {
         lost.filter(|_| self.transmits_with().is_none()).map(|slot| slot.ki)
     }
 
+    /// Whether the port is open to protected frames and none can be sent: the key was lost, or has
+    /// made room for one that took its association.
+    pub(super) fn is_mute(&self) -> bool {
+        let in_clear = matches!(self.state, CpState::Authenticated | CpState::Allowed);
+        self.open && !in_clear && self.transmits_with().is_none()
+    }
+
     /// Whether nothing can be sent because a key was lost, and nothing is there to take over.
     pub(super) fn is_stranded(&self) -> bool {
         self.missed().is_some() && !self.has_next()

@@ -61,6 +61,8 @@ pub struct Kay {
     pub(super) outlived: Option<KeyId>,
     pub(super) suspension: Option<Suspension>,
     pub(super) own_request: Option<OwnRequest>,
+    /// Since when the CP machine has the port open and nothing can be sent.
+    pub(super) mute_since: Option<Time>,
     pub(super) commands: Commands,
     pub(super) open: bool,
     pub(super) rollover: Rollover,
@@ -140,6 +142,7 @@ impl Kay {
             outlived: None,
             suspension: None,
             own_request: None,
+            mute_since: None,
             commands: Commands::default(),
             open: false,
             rollover: Rollover::default(),

@@ -170,12 +170,13 @@ impl Kay {
 
     /// When the port closes unless it can send again: so long, what others send is let in.
     pub(super) fn mute_until(&self) -> Option<Time> {
-        let (_, since) = self.evidence.sak_lost.filter(|_| self.cp.missed().is_some())?;
-        Some(since.after(self.policy.manners.life))
+        Some(self.mute_since?.after(self.policy.manners.life))
     }
 
-    /// Takes note of the first loss since the port was secured for which nothing can be sent.
+    /// Takes note of the first loss since the port was secured for which nothing can be sent, and of
+    /// when it began that nothing could be sent, for whatever reason.
     pub(super) fn note_loss(&mut self, now: Time) {
+        self.mute_since = self.cp.is_mute().then(|| self.mute_since.unwrap_or(now));
         if let Some(ki) = self.cp.missed() {
             self.evidence.sak_lost.get_or_insert((ki, now));
         }

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::testing::{Group, Pair, Station, policy, read, ring};
 use super::*;
-use crate::ident::{KeyId, KeyNumber, MemberId};
+use crate::ident::{AssociationNumber, KeyId, KeyNumber, MemberId};
 use crate::secy::SecyCommand;
-use crate::wire::SakUseSet;
+use crate::wire::{DistributedSak, SakUseSet};
 
 const MILLIS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -389,6 +389,32 @@ fn a_port_that_cannot_send_for_a_life_time_is_closed_until_it_can() {
         pair.a.commands.iter().rev().find(|of| matches!(of, SecyCommand::SetControlledPort(_))),
         Some(SecyCommand::SetControlledPort(true))
     ));
+}
+
+/// Nothing was lost here: a server gives the association that is in use to an SAK, and then neither
+/// receives nor sends with that.
+#[test]
+fn a_port_whose_key_has_made_room_for_one_that_nobody_uses_is_closed_until_it_can_send() {
+    let mut pair = settled(false);
+    pair.tamper = Some(|mkpdu| {
+        if let Some(DistributedSak::Key { an, .. }) = &mut mkpdu.distributed_sak {
+            *an = AssociationNumber::from_low_bits(0);
+        }
+        if let Some(SakUseSet::Keys(keys)) = &mut mkpdu.sak_use {
+            keys.latest = None;
+        }
+    });
+    pair.a.commands.clear();
+    pair.b.kay.rekey(pair.now).unwrap();
+    pair.b.handle(pair.now, Input::Timeout);
+    pair.run(6 * SECOND - MILLIS);
+    assert!(pair.a.state() != PortState::Secured && !closes(&pair.a));
+    pair.run(MILLIS);
+    assert!(closes(&pair.a));
+
+    pair.tamper = None;
+    pair.run(2 * SECOND);
+    assert_eq!((pair.a.state(), pair.b.state()), (PortState::Secured, PortState::Secured));
 }
 
 /// What its data plane refused before is no reason to leave a server that has lost its SAK and may

@@ -75,6 +75,7 @@ pub(super) fn fork(kay: &Kay, entropy: Draws) -> Kay {
         replaced: kay.replaced,
         held: kay.held,
         suspension: kay.suspension,
+        mute_since: kay.mute_since,
         commands: kay.commands.clone(),
         open: kay.open,
         progress: kay.progress.clone(),
@@ -132,6 +133,7 @@ pub(super) fn digest(kay: &Kay) -> u64 {
         replaced,
         held,
         suspension,
+        mute_since,
         commands,
         open,
         progress,
@@ -147,7 +149,7 @@ pub(super) fn digest(kay: &Kay) -> u64 {
     digest_of(&(
         (participants, principal, carrier, carrier_lost, cp, server, decided, saks),
         (distribution, last_fresh, rekey_wanted, lost_sak, keyless_since, retry_at, replaced),
-        (held, suspension, commands, open, progress, outputs, now, state),
+        (held, suspension, mute_since, commands, open, progress, outputs, now, state),
         digest_of_evidence(evidence),
     ))
 }

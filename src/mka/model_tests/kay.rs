@@ -189,6 +189,7 @@ impl Model for Bounds {
             law!(plane::PROOFS),
             law!(plane::PROGRESS),
             law!(plane::CLAIMS),
+            law!(plane::MUTE),
             Property::always(RECOVERS, |of: &Self, world: &World| {
                 world.broken.is_some() || of.recovers(world)
             }),

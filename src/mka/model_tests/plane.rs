@@ -26,6 +26,7 @@ pub(super) const PROOFS: &str = "I6: a peer is live only by fresh proof";
 pub(super) const PROGRESS: &str = "whoever has handled all wants to be called later, and not now";
 pub(super) const CLAIMS: &str =
     "a port that says that it is secured sends protected frames, all answers heard";
+pub(super) const MUTE: &str = "a port that cannot send is closed after an MKA Life Time";
 
 fn ensure(holds: bool, law: &'static str, how: impl FnOnce() -> String) -> Result<(), Broken> {
     if holds { Ok(()) } else { Err((law, how())) }
@@ -80,6 +81,8 @@ pub(super) struct History {
     /// When the latest MKPDU of an MI was sent of which a station knows: it has reached it, or
     /// somebody who knew of it has told it.
     knows: BTreeMap<usize, Knowledge>,
+    /// Since when a station's port is open and nothing can be sent.
+    mute: BTreeMap<usize, Time>,
 }
 
 impl History {
@@ -188,7 +191,7 @@ impl History {
 
     /// Judges how a station stands after everything is handled.
     pub(super) fn judge(
-        &self,
+        &mut self,
         now: Time,
         station: usize,
         kay: &Kay,
@@ -201,6 +204,7 @@ impl History {
         let secured = kay.state() == PortState::Secured;
         let sends = plane.sends_with().is_some() || !answered;
         ensure(!secured || sends, CLAIMS, || format!("station {station}"))?;
+        self.judge_mute(now, station, plane.open && !sends)?;
         for participant in &kay.participants {
             for (_, peer) in participant.peers.live() {
                 let knows = self.knows.get(&station_of(peer.sci));
@@ -210,6 +214,15 @@ impl History {
             }
         }
         Ok(())
+    }
+
+    fn judge_mute(&mut self, now: Time, station: usize, mute: bool) -> Result<(), Broken> {
+        if !mute {
+            self.mute.remove(&station);
+            return Ok(());
+        }
+        let since = *self.mute.entry(station).or_insert(now);
+        ensure(now.since(since) < LIFE, MUTE, || format!("station {station} since {since}"))
     }
 }
 
