@@ -8,6 +8,9 @@ pub(in crate::mka) enum Defect {
     /// RECEIVING and READY go on through ABANDON within one step, into a state that needs the key
     /// which ABANDON has just given up.
     FallsThrough,
+    /// TRANSMIT has no exit but that the TX SA is enabled, and RECEIVE none but that the SAs are
+    /// there, as in the figure: a refusal is not heard.
+    NoExit,
     /// The old SA goes after SAK Retire Time, whatever the others say.
     RetiresByTimer,
 }
@@ -72,6 +75,15 @@ impl Cp {
             Defect::RetiresByTimer => {
                 let holds = Conditions { all_transmitting: true, ..*holds };
                 self.step(now, &holds, out);
+            }
+            Defect::NoExit => {
+                let (state, told) = (self.state, (self.sas_created, self.tx_enabled));
+                self.sas_created = self.sas_created.filter(|&done| done);
+                self.tx_enabled = self.tx_enabled.filter(|&done| done);
+                self.step(now, holds, out);
+                if self.state == state {
+                    (self.sas_created, self.tx_enabled) = told;
+                }
             }
             Defect::FallsThrough => {
                 let from = self.state;

@@ -291,6 +291,14 @@ impl Peers {
         self.held = until;
     }
 
+    /// Leaves the live members of this SCI no more time than this.
+    #[cfg(test)]
+    pub(super) fn cut_short(&mut self, sci: Sci, until: Time) {
+        for peer in self.heard.values_mut().filter(|peer| peer.sci == sci) {
+            peer.live_until = peer.live_until.map(|at| at.min(until));
+        }
+    }
+
     /// Gives every live member another MKA Life Time.
     pub(super) fn extend(&mut self, now: Time) {
         for peer in self.heard.values_mut() {

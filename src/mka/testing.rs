@@ -95,6 +95,8 @@ pub(crate) struct Station {
     pub(crate) effects_left: Option<usize>,
     /// Answers every command with a refusal.
     pub(crate) refuse: bool,
+    /// Answers these with a refusal.
+    pub(crate) denies: fn(&SecyCommand) -> bool,
     /// Takes the randomness away.
     pub(crate) dry: Arc<AtomicBool>,
 }
@@ -111,6 +113,7 @@ impl Station {
             memory: None,
             effects_left: None,
             refuse: false,
+            denies: |_| false,
             dry,
         }
     }
@@ -131,9 +134,10 @@ impl Station {
                 Output::Transmit(frame) => self.sent.push(frame),
                 Output::Remember(memory) => self.memory = memory,
                 Output::Secy { id, command } => {
+                    let refuse = self.refuse || (self.denies)(&command);
                     self.commands.push(command);
                     let refused = Err(SecyError::Invalid("refused by the test"));
-                    let result = if self.refuse { refused } else { Ok(()) };
+                    let result = if refuse { refused } else { Ok(()) };
                     self.kay.handle(now, Input::Secy { id, result });
                 }
             }

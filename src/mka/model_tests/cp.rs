@@ -367,6 +367,12 @@ fn a_machine_that_falls_through_abandon_is_found_without_a_key() {
 }
 
 #[test]
+fn a_state_that_cannot_be_left_after_a_refusal_is_found() {
+    let port = Port { defect: Some(Defect::NoExit), ..Port::sound(Picks::Any) };
+    breaks(cp_laws::RECOVERS, port);
+}
+
+#[test]
 fn an_old_sa_that_is_retired_by_timer_alone_is_found() {
     let port = Port { defect: Some(Defect::RetiresByTimer), ..Port::sound(Picks::Any) };
     breaks(Law::OldStaysWhileSentWith.name(), port);

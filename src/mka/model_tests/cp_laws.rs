@@ -8,6 +8,8 @@ use stateright::Property;
 use super::cp::{NOW, Picks, Port, State, recovers};
 use crate::mka::cp::{Action, Conditions, Connect, CpState};
 
+pub(super) const RECOVERS: &str = "I10: always eventually secured";
+
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Hash)]
 pub(super) enum Law {
     HasItsKey,
@@ -64,7 +66,7 @@ pub(super) fn properties() -> Vec<Property<Port>> {
         law!(DisabledIsEmpty),
         law!(Settles),
         law!(WaitsForSomething),
-        Property::always("I10: always eventually secured", |port: &Port, state: &State| {
+        Property::always(RECOVERS, |port: &Port, state: &State| {
             state.broken.is_some() || (recovers(port, state, true) && recovers(port, state, false))
         }),
         Property::sometimes("it is secured", |_: &Port, state: &State| {

@@ -11,12 +11,9 @@ use std::time::Duration;
 
 use stateright::{Model, Property};
 
+use super::explore;
 use super::plane;
 use super::world::{Budget, Move, World};
-use super::{breaks, explore};
-use crate::mka::Kay;
-use crate::mka::serve::live_members;
-use crate::mka::timers::LIFE;
 use crate::secy::SecyCommand;
 use crate::time::Time;
 
@@ -24,11 +21,11 @@ use crate::time::Time;
 /// Life Time, and strangers may hold up the fresh SAK for another.
 const RECOVERY: Duration = Duration::from_secs(12);
 
-const RECOVERS: &str = "I10: always eventually secured, within 12 s of the last fault";
+pub(super) const RECOVERS: &str = "I10: always eventually secured, within 12 s of the last fault";
 
 /// Where an exploration starts, and how far it goes.
 pub(super) struct Bounds {
-    start: World,
+    pub(super) start: World,
     /// Nothing happens after this time but recovery.
     until: Time,
     /// When a world that goes on without faults is secured, by its name.
@@ -37,14 +34,14 @@ pub(super) struct Bounds {
 
 impl Bounds {
     /// From a start where no station runs but the first; the others start at any time.
-    fn cold(stations: usize, until: Duration, budget: Budget) -> Self {
+    pub(super) fn cold(stations: usize, until: Duration, budget: Budget) -> Self {
         let mut start = World::new(stations);
         start.make(Move::Boot(0));
         Self::from(start, until, budget)
     }
 
     /// From a CA that has been secured for a while.
-    fn secured(stations: usize, until: Duration, budget: Budget) -> Self {
+    pub(super) fn secured(stations: usize, until: Duration, budget: Budget) -> Self {
         let mut start = World::new(stations);
         while start.secured_with().is_none() || !start.is_quiet() || start.now < at(5) {
             start.heal();
@@ -54,12 +51,12 @@ impl Bounds {
     }
 
     /// The same on a segment where frames arrive in the order sent, unless that goes wrong.
-    fn in_order(mut self) -> Self {
+    pub(super) fn in_order(mut self) -> Self {
         self.start.in_order = true;
         self
     }
 
-    fn from(start: World, span: Duration, budget: Budget) -> Self {
+    pub(super) fn from(start: World, span: Duration, budget: Budget) -> Self {
         let until = start.now.after(span);
         Self { start: World { budget, ..start }, until, secured_at: Mutex::default() }
     }
@@ -122,6 +119,9 @@ impl Model for Bounds {
             return;
         }
         let budget = world.budget;
+        if !world.linked || budget.links > 0 {
+            moves.push(Move::Link(!world.linked));
+        }
         Self::frame_moves(world, moves);
         let next = world.next_wake().map(|at| at.max(world.now));
         let free = world.is_quiet() || budget.frames > 0 || next == Some(world.now);
@@ -140,6 +140,9 @@ impl Model for Bounds {
             if budget.crashes > 0 {
                 moves.push(Move::Crash(station));
             }
+            if budget.clocks > 0 {
+                moves.extend([true, false].map(|forward| Move::SetClock(station, forward)));
+            }
             if budget.rekeys > 0 && member.serves && member.secured {
                 moves.push(Move::Rekey(station));
             }
@@ -155,7 +158,7 @@ impl Model for Bounds {
 
     fn next_state(&self, world: &World, happens: Move) -> Option<World> {
         let mut next = world.clone();
-        let Budget { frames, planes, crashes, rekeys } = &mut next.budget;
+        let Budget { frames, planes, crashes, rekeys, links, clocks } = &mut next.budget;
         match happens {
             Move::Overtake(..) | Move::Repeat(..) => *frames -= 1,
             Move::Lose(_, to) => *frames -= u8::from(world.members[to].is_up()),
@@ -166,6 +169,8 @@ impl Model for Bounds {
             Move::Crash(_) => *crashes -= 1,
             Move::Rekey(_) => *rekeys -= 1,
             Move::Refuse(_) | Move::LoseSak(..) | Move::Stall(_) => *planes -= 1,
+            Move::Link(up) => *links -= u8::from(!up),
+            Move::SetClock(..) => *clocks -= 1,
             Move::Deliver(..) | Move::Boot(_) | Move::Answer(_) => {}
         }
         next.make(happens);
@@ -190,6 +195,8 @@ impl Model for Bounds {
             law!(plane::PROGRESS),
             law!(plane::CLAIMS),
             law!(plane::MUTE),
+            law!(plane::HELLOS),
+            law!(plane::STAYS),
             Property::always(RECOVERS, |of: &Self, world: &World| {
                 world.broken.is_some() || of.recovers(world)
             }),
@@ -208,25 +215,9 @@ pub(super) fn is_about_key(command: &SecyCommand) -> bool {
     matches!(command, SecyCommand::InstallSak(_) | SecyCommand::EnableTx(_))
 }
 
-/// As others do it: no fresh SAK within an MKA Life Time of the one before.
-pub(super) fn hold_back(kay: &mut Kay, now: Time) {
-    let spaced = kay.last_fresh.map(|last| last.after(LIFE)).filter(|&at| at > now);
-    kay.retry_at = kay.retry_at.max(spaced);
-}
-
-/// As others do it: what was held back is not wanted any more, and nobody reminds the server.
-pub(super) fn forget(kay: &mut Kay, retry_at: Option<Time>) {
-    kay.retry_at = kay.retry_at.and(retry_at);
-    kay.keyless_since = None;
-    let live = kay.principal().map(live_members);
-    if let (Some(distribution), Some(live)) = (&mut kay.distribution, live) {
-        distribution.members = live;
-    }
-}
-
 /// From one hello to the one after the next.
-const SPAN: Duration = Duration::from_secs(4);
-const SECOND: Duration = Duration::from_secs(1);
+pub(super) const SPAN: Duration = Duration::from_secs(4);
+pub(super) const SECOND: Duration = Duration::from_secs(1);
 
 fn is_full() -> bool {
     std::env::var("MODEL").is_ok_and(|of| of == "full")
@@ -240,11 +231,7 @@ fn explore_from(
     (short, long): (Budget, Budget),
 ) {
     let budget = if is_full() { long } else { short };
-    let Budget { frames, planes, crashes, rekeys } = budget;
-    let span_seconds = span.as_secs();
-    let faults = format!("frames {frames}, planes {planes}, crashes {crashes}, rekeys {rekeys}");
-    let name = format!("kay, {name}; {faults}; {span_seconds} s");
-    explore(&name, from(stations, span, budget));
+    explore(&format!("kay, {name}; {budget}; {} s", span.as_secs()), from(stations, span, budget));
 }
 
 /// Whatever happens to frames, and whenever the second starts.
@@ -294,14 +281,4 @@ fn three_members_survive_a_crash() {
     let budget = Budget { crashes: 1, ..Budget::NONE };
     let span = if is_full() { SPAN } else { SECOND };
     explore_from("three secured, in order", three_in_order, (3, span), (budget, budget));
-}
-
-/// The defect that others have: a fresh SAK is due within an MKA Life Time of the one before, and
-/// is forgotten.
-#[test]
-fn a_rekey_that_is_forgotten_inside_the_spacing_is_found() {
-    let budget = Budget { crashes: 1, ..Budget::NONE };
-    let mut bounds = Bounds::cold(2, SPAN, budget);
-    bounds.start.forgets_rekeys = true;
-    breaks(RECOVERS, bounds);
 }

@@ -9,6 +9,7 @@
 
 mod cp;
 mod cp_laws;
+mod defects;
 mod fork;
 mod kay;
 mod plane;

@@ -4,11 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::fork::digest_of;
-use crate::ident::{AssociationNumber, KeyId, MemberId, Sci, Ssci};
+use crate::ident::{AssociationNumber, KeyId, MemberId, MessageNumber, Sci, Ssci};
+use crate::mka::peers::Peer;
 use crate::mka::timers::LIFE;
 use crate::mka::{Kay, PortState};
 use crate::secy::{InstallSak, SecyCommand, SecyError};
 use crate::time::Time;
+use crate::wire::{Eapol, RawMkpdu};
 
 /// When the latest MKPDU of each MI was sent that somebody knows of.
 pub(super) type Knowledge = BTreeMap<MemberId, Time>;
@@ -26,11 +28,47 @@ pub(super) const PROOFS: &str = "I6: a peer is live only by fresh proof";
 pub(super) const PROGRESS: &str = "whoever has handled all wants to be called later, and not now";
 pub(super) const CLAIMS: &str =
     "a port that says that it is secured sends protected frames, all answers heard";
+pub(super) const HELLOS: &str = "whoever is there is heard every MKA Hello Time";
+pub(super) const STAYS: &str =
+    "a peer that has proved itself is live for an MKA Life Time, or as its successor";
 pub(super) const MUTE: &str = "a port that cannot send is closed after an MKA Life Time";
 
 fn ensure(holds: bool, law: &'static str, how: impl FnOnce() -> String) -> Result<(), Broken> {
     if holds { Ok(()) } else { Err((law, how())) }
 }
+
+/// What an MKPDU says of its sender and of whom it has heard.
+#[derive(Debug)]
+pub(super) struct Said {
+    pub(super) sci: Sci,
+    pub(super) mi: MemberId,
+    mn: MessageNumber,
+    /// Of both peer lists.
+    heard: Vec<(MemberId, MessageNumber)>,
+}
+
+impl Said {
+    pub(super) fn of(octets: &[u8]) -> Self {
+        let mkpdu = RawMkpdu::decode(&Eapol::decode(octets).unwrap()).unwrap().parse().unwrap();
+        let live = mkpdu.live_peers.iter().flat_map(|list| &list.peers);
+        let both = live.chain(mkpdu.potential_peers.iter().flatten());
+        let heard = both.map(|entry| (entry.mi, entry.mn)).collect();
+        Self { sci: mkpdu.basic.sci, mi: mkpdu.basic.mi, mn: mkpdu.basic.mn, heard }
+    }
+}
+
+/// When MKPDUs were sent. Two worlds that differ in nothing but this go on alike: what counts is
+/// as recent as a KaY remembers itself.
+#[derive(Clone, Debug, Default)]
+struct Sent(BTreeMap<(MemberId, MessageNumber), Time>);
+
+impl std::hash::Hash for Sent {
+    fn hash<H: std::hash::Hasher>(&self, _: &mut H) {}
+}
+
+/// A live peer, by our own MI and its MI: its SCI, the number it came with last, and when it last
+/// proved itself.
+type Proofs = BTreeMap<(MemberId, MemberId), (Sci, MessageNumber, Time)>;
 
 /// The SAs of an SAK.
 #[derive(Clone, Debug, Hash)]
@@ -83,13 +121,16 @@ pub(super) struct History {
     knows: BTreeMap<usize, Knowledge>,
     /// Since when a station's port is open and nothing can be sent.
     mute: BTreeMap<usize, Time>,
+    sent: Sent,
+    proofs: BTreeMap<usize, Proofs>,
 }
 
 impl History {
     /// A station sends: it knows of itself.
-    pub(super) fn send(&mut self, now: Time, station: usize, mi: MemberId) -> Knowledge {
+    pub(super) fn send(&mut self, now: Time, station: usize, said: &Said) -> Knowledge {
+        self.sent.0.insert((said.mi, said.mn), now);
         let knows = self.knows.entry(station).or_default();
-        knows.insert(mi, now);
+        knows.insert(said.mi, now);
         knows.clone()
     }
 
@@ -195,16 +236,16 @@ impl History {
         now: Time,
         station: usize,
         kay: &Kay,
-        (plane, answered): (&Plane, bool),
+        (plane, answered, wakes): (&Plane, bool, Option<Time>),
     ) -> Result<(), Broken> {
-        let wakes = kay.poll_timeout();
-        let later = wakes.is_some_and(|at| at > now);
+        let later = wakes.map_or(!kay.carrier, |at| at > now);
         ensure(later, PROGRESS, || format!("station {station} wants {wakes:?} at {now}"))?;
         ensure(!plane.open || plane.protects, CLEAR, || format!("station {station}"))?;
         let secured = kay.state() == PortState::Secured;
         let sends = plane.sends_with().is_some() || !answered;
         ensure(!secured || sends, CLAIMS, || format!("station {station}"))?;
         self.judge_mute(now, station, plane.open && !sends)?;
+        self.judge_losses(now, station, kay)?;
         for participant in &kay.participants {
             for (_, peer) in participant.peers.live() {
                 let knows = self.knows.get(&station_of(peer.sci));
@@ -214,6 +255,48 @@ impl History {
             }
         }
         Ok(())
+    }
+
+    /// A station forgets all of this when it crashes.
+    pub(super) fn crash(&mut self, station: usize) {
+        self.mute.remove(&station);
+        self.proofs.remove(&station);
+    }
+
+    /// Takes note of the proof that an MKPDU was which a station has just taken in, if it was one.
+    pub(super) fn note_proof(&mut self, now: Time, station: usize, kay: &Kay, said: &Said) {
+        for participant in &kay.participants {
+            let own = participant.actor.mi();
+            let recent = |mn: &MessageNumber| {
+                self.sent.0.get(&(own, *mn)).is_some_and(|&at| now.since(at) <= LIFE)
+            };
+            let proof = said.heard.iter().any(|(mi, mn)| *mi == own && recent(mn));
+            let live = participant.peers.get(said.mi).is_some_and(Peer::is_live);
+            let proofs = self.proofs.entry(station).or_default();
+            let before = proofs.get(&(own, said.mi)).map(|&(_, mn, _)| mn);
+            if live && proof && before.is_none_or(|mn| mn < said.mn) {
+                proofs.insert((own, said.mi), (said.sci, said.mn, now));
+            }
+        }
+    }
+
+    /// Whoever was live still is, or has not proved itself for an MKA Life Time, or has a successor;
+    /// to a new MI of our own all are new.
+    fn judge_losses(&mut self, now: Time, station: usize, kay: &Kay) -> Result<(), Broken> {
+        let Some(proofs) = self.proofs.get_mut(&station) else { return Ok(()) };
+        let mut early = None;
+        proofs.retain(|&(own, mi), &mut (sci, _, at)| {
+            let Some(of) = kay.participants.iter().find(|of| of.actor.mi() == own) else {
+                return false;
+            };
+            let live = of.peers.get(mi).is_some_and(Peer::is_live);
+            let replaced = of.peers.live().any(|(_, peer)| peer.sci == sci);
+            if !live && !replaced && now.since(at) < LIFE {
+                early = Some(format!("station {station} loses {sci}, heard at {at}"));
+            }
+            live
+        });
+        early.map_or(Ok(()), |how| Err((STAYS, how)))
     }
 
     fn judge_mute(&mut self, now: Time, station: usize, mute: bool) -> Result<(), Broken> {

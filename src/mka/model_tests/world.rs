@@ -5,19 +5,21 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex};
 
+use super::defects::Defect;
 use super::fork::{Draws, digest, digest_of, fork};
-use super::plane::{Broken, History, Knowledge, Plane};
+use super::plane::{self, Broken, History, Knowledge, Plane, Said};
 use crate::ident::KeyId;
 use crate::mka::testing::{policy, ring};
+use crate::mka::timers::HELLO;
 use crate::mka::{Input, Kay, Output, PortState};
 use crate::secy::{CommandId, SecyError};
 use crate::time::Time;
-use crate::wire::{Eapol, RawMkpdu};
 
 /// An MKPDU on its way.
 #[derive(Debug)]
 pub(super) struct Frame {
-    octets: Vec<u8>,
+    pub(super) octets: Vec<u8>,
+    pub(super) said: Said,
     knows: Knowledge,
     digest: u64,
     /// Of its sender's and all others', which it is that was sent.
@@ -40,6 +42,13 @@ pub(super) struct Member {
     refuses: bool,
     /// Answers come late: they wait here.
     pub(super) late: Option<VecDeque<(CommandId, bool)>>,
+    /// When it was last heard on the segment, or could have been for the first time.
+    spoke: Time,
+    /// By how much its clock was set, in nanoseconds; what it goes by is no clock that can be set,
+    /// unless that is its defect.
+    pub(super) clock: i64,
+    /// It has fallen silent for good; a defect as well.
+    pub(super) gave_up: bool,
 }
 
 impl Member {
@@ -55,7 +64,15 @@ impl Member {
             plane: Plane::default(),
             refuses: false,
             late: None,
+            spoke: Time::ZERO,
+            clock: 0,
+            gave_up: false,
         }
+    }
+
+    /// What a station's clock shows.
+    fn shown(&self, now: Time) -> Time {
+        set(now, self.clock)
     }
 
     pub(super) fn is_up(&self) -> bool {
@@ -72,10 +89,25 @@ pub(super) struct Budget {
     pub(super) planes: u8,
     pub(super) crashes: u8,
     pub(super) rekeys: u8,
+    /// How often the link goes down for all.
+    pub(super) links: u8,
+    /// How often somebody sets a clock.
+    pub(super) clocks: u8,
 }
 
 impl Budget {
-    pub(super) const NONE: Self = Self { frames: 0, planes: 0, crashes: 0, rekeys: 0 };
+    pub(super) const NONE: Self =
+        Self { frames: 0, planes: 0, crashes: 0, rekeys: 0, links: 0, clocks: 0 };
+}
+
+impl fmt::Display for Budget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { frames, planes, crashes, rekeys, links, clocks: _ } = self;
+        write!(
+            f,
+            "frames {frames}, planes {planes}, crashes {crashes}, rekeys {rekeys}, links {links}"
+        )
+    }
 }
 
 /// How everything stands.
@@ -93,9 +125,11 @@ pub(super) struct World {
     pub(super) budget: Budget,
     pub(super) history: History,
     pub(super) broken: Option<Broken>,
-    /// The behaviour of another implementation: a request for a fresh SAK that comes within an MKA
-    /// Life Time of the one before is dropped, and nobody asks again.
-    pub(super) forgets_rekeys: bool,
+    /// Each frame also comes back to its sender.
+    pub(super) loops: bool,
+    /// Whether the stations have a carrier.
+    pub(super) linked: bool,
+    pub(super) defect: Option<Defect>,
 }
 
 /// What happens next.
@@ -118,7 +152,14 @@ pub(super) enum Move {
     Stall(usize),
     /// The answer that is due for longest comes.
     Answer(usize),
+    /// The link goes down, and with it all frames, or comes up.
+    Link(bool),
+    /// Somebody sets a clock, forward or back.
+    SetClock(usize, bool),
 }
+
+/// How far a clock is set.
+const HOUR: i64 = 3_600_000_000_000;
 
 impl World {
     /// So many stations, all of them down. The first is to be key server.
@@ -132,7 +173,9 @@ impl World {
             budget: Budget::NONE,
             history: History::default(),
             broken: None,
-            forgets_rekeys: false,
+            loops: false,
+            linked: true,
+            defect: None,
         }
     }
 
@@ -166,6 +209,7 @@ impl World {
             }
             Move::Crash(station) => {
                 let life = self.members[station].life + 1;
+                self.history.crash(station);
                 self.members[station] =
                     Member { life, draws: Draws::new(station, life), ..Member::down(station) };
                 Ok(())
@@ -185,8 +229,36 @@ impl World {
                 Ok(())
             }
             Move::Answer(station) => self.answer(station),
+            Move::Link(up) => self.link(up),
+            Move::SetClock(station, forward) => {
+                self.members[station].clock += if forward { HOUR } else { -HOUR };
+                self.handle(station, |kay, now| kay.handle(now, Input::Timeout))
+            }
         };
-        self.broken = self.broken.take().or(done.err());
+        let silent = self.judge_silence().err();
+        self.broken = self.broken.take().or(done.err()).or(silent);
+    }
+
+    fn link(&mut self, up: bool) -> Result<(), Broken> {
+        self.linked = up;
+        self.wire.clear();
+        for station in 0..self.members.len() {
+            if self.members[station].is_up() {
+                self.members[station].spoke = self.now;
+                self.handle(station, |kay, now| kay.handle(now, Input::Carrier(up)))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whoever is there is heard every MKA Hello Time.
+    fn judge_silence(&self) -> Result<(), Broken> {
+        let audible = self.members.iter().filter(|of| self.linked && of.is_up());
+        if audible.clone().all(|of| self.now.since(of.spoke) <= HELLO) {
+            return Ok(());
+        }
+        let since: Vec<_> = audible.map(|of| of.spoke.to_string()).collect();
+        Err((plane::HELLOS, format!("heard last at {since:?}")))
     }
 
     fn take(&mut self, from: usize, to: usize, at: usize) -> Arc<Frame> {
@@ -201,7 +273,16 @@ impl World {
     fn deliver(&mut self, from: usize, to: usize, at: usize) -> Result<(), Broken> {
         let frame = self.take(from, to, at);
         self.history.hear(to, &frame.knows);
-        self.handle(to, |kay, now| kay.handle(now, Input::Frame(&frame.octets)))
+        let (defect, own) = (self.defect, from == to);
+        self.handle(to, |kay, now| {
+            if let Some(defect) = defect {
+                defect.hears(kay, now, &frame, own);
+            }
+            kay.handle(now, Input::Frame(&frame.octets));
+        })?;
+        let kay = self.members[to].kay.as_ref().unwrap().lock().unwrap();
+        self.history.note_proof(self.now, to, &kay, &frame.said);
+        Ok(())
     }
 
     fn boot(&mut self, station: usize) -> Result<(), Broken> {
@@ -210,7 +291,9 @@ impl World {
         let draws = Box::new(self.members[station].draws.clone());
         let kay = Kay::new(self.now, policy, &keys, draws).unwrap();
         self.members[station].kay = Some(Arc::new(Mutex::new(kay)));
-        self.handle(station, |kay, now| kay.handle(now, Input::Carrier(true)))
+        self.members[station].spoke = self.now;
+        let linked = self.linked;
+        self.handle(station, |kay, now| kay.handle(now, Input::Carrier(linked)))
     }
 
     /// The first answer that waits; with the last of them answers are prompt again.
@@ -235,23 +318,25 @@ impl World {
             let before = self.members[station].kay.as_ref().unwrap().lock().unwrap();
             fork(&before, draws.clone())
         };
-        let retry_at = kay.retry_at;
-        if self.forgets_rekeys {
-            super::kay::hold_back(&mut kay, now);
+        let (retry_at, shown) = (kay.retry_at, self.members[station].shown(now));
+        if let Some(defect) = self.defect {
+            defect.begins(&mut kay, shown);
         }
-        input(&mut kay, now);
+        input(&mut kay, shown);
         let done = self.carry_out(station, &mut kay);
-        if self.forgets_rekeys {
-            super::kay::forget(&mut kay, retry_at);
-        }
         let member = &mut self.members[station];
-        member.wakes = kay.poll_timeout();
+        if let Some(defect) = self.defect {
+            defect.ends(&mut kay, retry_at);
+            member.gave_up |= defect.gives_up(&kay, shown);
+        }
+        member.wakes = kay.poll_timeout().map(|at| set(at, -member.clock));
         member.secured = kay.state() == PortState::Secured;
         member.serves = kay.is_server();
         member.digest = digest(&kay) ^ draws.drawn();
         member.draws = draws;
         let answered = member.late.as_ref().is_none_or(VecDeque::is_empty);
-        let judged = self.history.judge(now, station, &kay, (&member.plane, answered));
+        let judged =
+            self.history.judge(now, station, &kay, (&member.plane, answered, member.wakes));
         member.kay = Some(Arc::new(Mutex::new(kay)));
         done.and(judged)
     }
@@ -271,7 +356,7 @@ impl World {
                             .is_ok();
                     match &mut member.late {
                         Some(late) => late.push_back((id, done)),
-                        None => kay.handle(self.now, answer(id, done)),
+                        None => kay.handle(self.members[station].shown(self.now), answer(id, done)),
                     }
                 }
             }
@@ -280,12 +365,17 @@ impl World {
     }
 
     fn send(&mut self, from: usize, octets: Vec<u8>) {
-        let mi = RawMkpdu::decode(&Eapol::decode(&octets).unwrap()).unwrap().basic().mi;
+        if self.members[from].gave_up {
+            return;
+        }
+        self.members[from].spoke = self.now;
+        let said = Said::of(&octets);
         let digest = digest_of(&octets);
-        let knows = self.history.send(self.now, from, mi);
+        let knows = self.history.send(self.now, from, &said);
         self.sent += 1;
-        let frame = Arc::new(Frame { octets, knows, digest, order: self.sent });
-        for to in (0..self.members.len()).filter(|&to| to != from) {
+        let frame = Arc::new(Frame { octets, said, knows, digest, order: self.sent });
+        let loops = self.loops;
+        for to in (0..self.members.len()).filter(|&to| loops || to != from) {
             self.wire.entry((from, to)).or_default().push_back(Arc::clone(&frame));
         }
     }
@@ -322,6 +412,9 @@ impl World {
         for member in &mut self.members {
             member.refuses = false;
         }
+        if !self.linked {
+            return self.make(Move::Link(true));
+        }
         let down = self.members.iter().position(|member| !member.is_up());
         let late = self.members.iter().position(|member| member.late.is_some());
         let due = |member: &&Member| member.wakes.is_some() && member.wakes == self.next_wake();
@@ -344,13 +437,20 @@ impl World {
             (member.is_up(), member.digest, member.life, member.refuses).hash(&mut hasher);
             let late = member.late.iter().flatten().map(|&(id, done)| (id.0, done));
             (&member.plane, member.late.is_some(), late.collect::<Vec<_>>()).hash(&mut hasher);
+            (member.spoke, member.clock, member.gave_up).hash(&mut hasher);
         }
+        self.linked.hash(&mut hasher);
         for (between, frames) in &self.wire {
             between.hash(&mut hasher);
             frames.iter().for_each(|frame| frame.digest.hash(&mut hasher));
         }
         hasher.finish()
     }
+}
+
+/// What a clock shows that was set by so many nanoseconds.
+fn set(at: Time, by: i64) -> Time {
+    Time::from_nanos(at.as_nanos().saturating_add_signed(by))
 }
 
 fn answer(id: CommandId, done: bool) -> Input<'static> {
