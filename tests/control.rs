@@ -198,6 +198,7 @@ fn what_is_said_is_varlink_to_the_octet() {
             r#""cipher_suite":"GCM-AES-XPN-256","key_server":"self","secured_for_seconds":12.4,"#,
             r#""peers":[],"participants":[],"#,
             r#""sak":{"key_number":3,"an":2,"age_seconds":5.0,"pn_used_ratio":0.0},"rekeys":2,"#,
+            r#""last_switch_ms":null,"#,
             r#""counters":{"in_pkts_ok":81,"out_pkts_encrypted":84},"#,
             r#""mka":{"sci":"02:00:00:00:00:01/0001","mi":"1112131415161718191a1b1c","mn":20,"#,
             r#""mkpdus_sent":20,"mkpdus_received":19,"discards":{"unknown_ckn":1}}}]}}"#
