@@ -15,9 +15,7 @@ use crate::ident::{AssociationNumber, CipherSuite, ConfidentialityOffset, KeyId}
 use crate::time::Time;
 
 /// The states of Figure 12-2.
-#[derive(
-    Clone, Copy, Debug, Deserialize, Eq, PartialEq, Ord, PartialOrd, Hash, Serialize,
-)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Ord, PartialOrd, Hash, Serialize)]
 pub enum CpState {
     /// The port is not enabled.
     Init,

@@ -20,6 +20,11 @@ pub(super) const LIVE_MAX: usize = 64;
 /// The most potential peers. Strangers past it are refused, never swapped in.
 pub(super) const POTENTIAL_MAX: usize = 32;
 
+/// How much later a live peer's hello may be than its MKA Life Time. The third hello after the last
+/// one that was heard is due exactly then: with two lost on the way it is not to come too late by
+/// what clocks and wires add.
+const JITTER: Duration = Duration::from_millis(250);
+
 /// A member that we have heard.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct Peer {
@@ -210,7 +215,7 @@ impl Peers {
         peer.capability = peer.capability.max(basic.macsec_capability);
         peer.mka_version = basic.version;
         if proof {
-            peer.live_until = Some(now.after(self.life));
+            peer.live_until = Some(now.after(self.life).after(JITTER));
             // Before, an outsider could have replayed what a stranger said long ago.
             self.told.remove(&basic.mi);
         }
@@ -302,7 +307,7 @@ impl Peers {
     /// Gives every live member another MKA Life Time.
     pub(super) fn extend(&mut self, now: Time) {
         for peer in self.heard.values_mut() {
-            peer.live_until = peer.live_until.map(|_| now.after(self.life));
+            peer.live_until = peer.live_until.map(|_| now.after(self.life).after(JITTER));
         }
     }
 
@@ -371,16 +376,17 @@ mod tests {
         peers.live().map(|(mi, _)| mi.octets()[0]).collect()
     }
 
-    /// A peer is live until, and not at, the moment its life time ends (802.1X-2020 9.4.3).
+    /// A peer is live until, and not at, the moment its life time ends, and what a hello may be late
+    /// (802.1X-2020 9.4.3).
     #[test]
     fn a_silent_peer_is_lost_at_its_deadline_and_not_before() {
         let mut peers = Peers::new(LIFE);
         assert_eq!(peers.hear(at(0), &basic(1, 1, 1), true), Ok(Change { news: true }));
-        assert_eq!(peers.poll_timeout(), Some(at(6000)));
+        assert_eq!(peers.poll_timeout(), Some(at(6250)));
 
-        assert_eq!(peers.handle_timeout(at(5999)), Change { news: false });
+        assert_eq!(peers.handle_timeout(at(6249)), Change { news: false });
         assert_eq!(live(&peers), [1]);
-        assert_eq!(peers.handle_timeout(at(6000)), Change { news: true });
+        assert_eq!(peers.handle_timeout(at(6250)), Change { news: true });
         assert_eq!((live(&peers), peers.poll_timeout()), (vec![], None));
     }
 
@@ -390,7 +396,7 @@ mod tests {
         peers.hear(at(0), &basic(1, 1, 1), true).unwrap();
         peers.hear(at(4000), &basic(1, 1, 2), false).unwrap();
 
-        peers.handle_timeout(at(6000));
+        peers.handle_timeout(at(6250));
         assert_eq!(live(&peers), [0_u8; 0]);
         assert_eq!(peers.potential_entries().len(), 1);
         peers.handle_timeout(at(10_000));
@@ -404,7 +410,7 @@ mod tests {
 
         assert_eq!(peers.hear(at(5000), &basic(1, 1, 7), true), Err(Discard::Replayed));
         assert_eq!(peers.hear(at(5000), &basic(1, 1, 6), true), Err(Discard::Replayed));
-        assert_eq!(peers.poll_timeout(), Some(at(6000)));
+        assert_eq!(peers.poll_timeout(), Some(at(6250)));
     }
 
     #[test]

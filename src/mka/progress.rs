@@ -11,6 +11,7 @@ use crate::time::Time;
 /// How far the packet numbers of the SAs have come, now and a while ago, and how many octets went
 /// through them.
 #[derive(Debug, Default)]
+#[cfg_attr(test, derive(Clone))]
 pub(super) struct Progress {
     own: Track,
     /// What the SecY has accepted of each member.
@@ -20,6 +21,7 @@ pub(super) struct Progress {
 
 /// The octets of the key in use.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 struct Volume {
     ki: KeyId,
     /// What the SecY had counted when this key came.
@@ -117,6 +119,7 @@ fn nearest(near: u64, low: u64) -> u64 {
 
 /// The way of one sender's packet numbers.
 #[derive(Debug, Default)]
+#[cfg_attr(test, derive(Clone))]
 struct Track(VecDeque<Sample>);
 
 #[derive(Clone, Copy, Debug)]

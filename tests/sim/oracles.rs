@@ -201,8 +201,9 @@ pub(crate) struct Proofs {
 }
 
 impl Proofs {
-    /// A proof holds for an MKA Life Time, and may itself be about an MKPDU of that age.
-    const OLD: Duration = Duration::from_secs(12);
+    /// A proof holds for an MKA Life Time and what a hello may be late, and may itself be about an
+    /// MKPDU of that age.
+    const OLD: Duration = Duration::from_millis(12_250);
 
     pub(crate) fn hear(&mut self, sent: Time, of: MemberId, station: usize) {
         let latest = self.heard.entry((of, station)).or_default();

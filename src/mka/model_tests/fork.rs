@@ -74,10 +74,14 @@ pub(super) fn fork(kay: &Kay, entropy: Draws) -> Kay {
         retry_at: kay.retry_at,
         replaced: kay.replaced,
         held: kay.held,
+        outlived: kay.outlived,
+        handed_over: kay.handed_over,
         suspension: kay.suspension,
+        own_request: kay.own_request,
         mute_since: kay.mute_since,
         commands: kay.commands.clone(),
         open: kay.open,
+        rollover: kay.rollover.clone(),
         progress: kay.progress.clone(),
         outputs: VecDeque::new(),
         now: kay.now,
@@ -87,6 +91,7 @@ pub(super) fn fork(kay: &Kay, entropy: Draws) -> Kay {
         accepted: kay.accepted,
         discards: kay.discards.clone(),
         evidence: kay.evidence.clone(),
+        remembered: Remembered::default(),
     }
 }
 
@@ -95,6 +100,7 @@ fn fork_participant(of: &Participant) -> Participant {
         key: Arc::clone(&of.key),
         ick: of.key.cak.ick(&of.key.ckn),
         kek: of.key.cak.kek(&of.key.ckn),
+        seal: of.key.cak.seal(&of.key.ckn),
         actor: of.actor.clone(),
         peers: of.peers.clone(),
         pace: of.pace.clone(),
@@ -102,6 +108,10 @@ fn fork_participant(of: &Participant) -> Participant {
         alone_since: of.alone_since,
         keys_since: of.keys_since,
         last_kn: of.last_kn,
+        trial: of.trial,
+        answered: of.answered,
+        spoken: of.spoken,
+        speakers: of.speakers.clone(),
         life: of.life,
     }
 }
@@ -132,10 +142,15 @@ pub(super) fn digest(kay: &Kay) -> u64 {
         retry_at,
         replaced,
         held,
+        outlived,
+        handed_over,
         suspension,
+        own_request,
         mute_since,
         commands,
         open,
+        // There is one key, and nothing to choose.
+        rollover: _,
         progress,
         outputs,
         now,
@@ -145,11 +160,14 @@ pub(super) fn digest(kay: &Kay) -> u64 {
         accepted: _,
         discards: _,
         evidence,
+        // No KaY of a model keeps a record.
+        remembered: _,
     } = kay;
     digest_of(&(
         (participants, principal, carrier, carrier_lost, cp, server, decided, saks),
         (distribution, last_fresh, rekey_wanted, lost_sak, keyless_since, retry_at, replaced),
-        (held, suspension, mute_since, commands, open, progress, outputs, now, state),
+        (held, outlived, handed_over, suspension, own_request, mute_since),
+        (commands, open, progress, outputs, now, state),
         digest_of_evidence(evidence),
     ))
 }

@@ -345,6 +345,7 @@ impl World {
         while let Some(output) = kay.poll_output() {
             match output {
                 Output::Transmit(octets) => self.send(station, octets),
+                Output::Remember(_) => {}
                 Output::Secy { id, command } => {
                     let member = &mut self.members[station];
                     let about_key = super::kay::is_about_key(&command);

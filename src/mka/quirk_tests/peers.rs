@@ -229,6 +229,34 @@ fn row_24_a_hello_each_two_seconds_and_a_peer_stays_for_six() {
 }
 
 /// A peer that is heard every 6 s, and once in a while not even then.
+/// The third hello comes an MKA Life Time after the last one that was heard, and the wire takes its
+/// time.
+#[test]
+fn row_24_a_peer_of_whom_two_hellos_are_lost_is_not() {
+    let mut pair = started(led());
+    pair.run(Duration::from_secs(5));
+    // What `b` says is lost twice in a row, and the third is 100 ms on its way.
+    let mut late = Vec::new();
+    let mut heard = 0;
+    for _ in 0..400 {
+        pair.now = pair.now.after(50 * MILLIS);
+        pair.a.handle(pair.now, Input::Timeout);
+        pair.b.handle(pair.now, Input::Timeout);
+        for frame in std::mem::take(&mut pair.a.sent) {
+            pair.b.handle(pair.now, Input::Frame(&frame));
+        }
+        late.extend(pair.b.sent.drain(..).map(|frame| (pair.now.after(100 * MILLIS), frame)));
+        while late.first().is_some_and(|(at, _)| *at <= pair.now) {
+            let (_, frame) = late.remove(0);
+            heard += 1;
+            if heard % 3 == 0 {
+                pair.a.handle(pair.now, Input::Frame(&frame));
+            }
+        }
+    }
+    assert!(heard >= 9 && is_secured(&pair) && closes(&pair) == 0, "{heard} hellos");
+}
+
 #[test]
 fn row_24_a_longer_life_time_keeps_a_peer_with_slow_hellos() {
     let slow = Manners { hello: Duration::from_secs(6), ..Manners::default() };
