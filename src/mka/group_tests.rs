@@ -65,12 +65,10 @@ fn sscis(group: &Group) -> BTreeSet<(Sci, Ssci)> {
         let mut last = None;
         let mut received = Vec::new();
         for command in &station.commands {
-            match command {
-                SecyCommand::InstallSak(install) => {
-                    (last, received) = (install.ssci, install.receive.clone());
-                }
-                SecyCommand::AddReceiver { member, .. } => received.push(*member),
-                _ => {}
+            if let SecyCommand::InstallSak(install) = command {
+                (last, received) = (install.ssci, install.receive.clone());
+            } else if let SecyCommand::AddReceiver { member, .. } = command {
+                received.push(*member);
             }
         }
         assert_eq!(received.len(), 63);
