@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::crypto::{Entropy, NoEntropy};
+use crate::mka::memory::Remembered;
 use crate::mka::participant::Participant;
 use crate::mka::{Evidence, Kay};
 
