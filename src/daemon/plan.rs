@@ -283,6 +283,28 @@ mod tests {
         assert_eq!(changes(&before, &other_cak), [Change::Keys]);
     }
 
+    /// Seconds since 1970; what the clock says now is far beyond the first start.
+    #[test]
+    fn a_port_turns_to_the_key_that_has_started_and_then_stays() {
+        let keys = port("eth1", "rotation = \"start-time\"", &["01", "02"]);
+        let text = keys + "start = \"2100-01-01T00:00:00Z\"\n";
+        let before = plan(&text).unwrap().ports.remove(0);
+        let first = |port: &PortPlan| port.keys.iter().next().unwrap().ckn.to_string();
+        assert_eq!(first(&before), "01");
+        assert!(before.turned(4_102_444_799).is_none());
+        let after = before.turned(4_102_444_800).unwrap();
+        assert_eq!(first(&after), "02");
+        assert!(after.turned(4_102_444_801).is_none());
+        assert_eq!(first(&after.turned(0).unwrap()), "01", "a clock may be set back");
+    }
+
+    #[test]
+    fn another_way_to_choose_among_keys_is_no_reason_to_begin_again() {
+        let before = port("eth1", "rotation = \"follow-peer\"", &["01"]);
+        let after = port("eth1", "rotation = \"primary-fallback\"", &["01"]);
+        assert_eq!(changes(&before, &after), [Change::Keys]);
+    }
+
     #[test]
     fn a_port_with_another_setting_begins_again() {
         let before = port("eth1", "replay-window = 64", &["01"]);
