@@ -12,6 +12,7 @@ use super::discard::Discards;
 use super::io::{Input, Output};
 use super::memory::Remembered;
 use super::participant::Participant;
+use super::peers::JITTER;
 use super::policy::Policy;
 use super::progress::Progress;
 use super::rollover::Rollover;
@@ -211,7 +212,7 @@ impl Kay {
                 later(self.suspension.map(|suspension| suspension.until)),
                 later(self.mute_until()),
                 later(self.commands.poll_timeout()),
-                later(self.carrier_lost.map(|at| at.after(life))),
+                later(self.carrier_lost.map(|at| at.after(life + JITTER))),
                 later(self.fresh_sak_due()),
             ])
             .flatten()

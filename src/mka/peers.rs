@@ -23,7 +23,7 @@ pub(super) const POTENTIAL_MAX: usize = 32;
 /// How much later a live peer's hello may be than its MKA Life Time. The third hello after the last
 /// one that was heard is due exactly then: with two lost on the way it is not to come too late by
 /// what clocks and wires add.
-const JITTER: Duration = Duration::from_millis(250);
+pub(super) const JITTER: Duration = Duration::from_millis(250);
 
 /// A member that we have heard.
 #[derive(Clone, Debug, Deserialize, Serialize)]

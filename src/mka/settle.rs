@@ -6,11 +6,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::cp::{Action, Conditions, Connect};
+use super::cp::{Action, Conditions, Connect, CpState};
 use super::election::Candidate;
 use super::kay::{Decided, Kay};
 use super::participant::Participant;
-use super::peers::Peer;
+use super::peers::{JITTER, Peer};
 use super::status::PortState;
 use crate::ident::{KeyId, KeyServerPriority, MemberId, Sci};
 use crate::secy::{InstallSak, SecyCommand};
@@ -149,7 +149,7 @@ impl Kay {
 
     fn conditions(&self, now: Time) -> Conditions {
         let life = self.policy.manners.life;
-        let kept = self.carrier_lost.is_some_and(|lost| now.since(lost) < life);
+        let kept = self.carrier_lost.is_some_and(|lost| now.since(lost) < life + JITTER);
         let connect = match self.decided {
             Some(Decided { secure: true, .. }) => Connect::Secure,
             Some(Decided { secure: false, .. }) => Connect::Authenticated,
@@ -190,6 +190,10 @@ impl Kay {
         self.cp.step(now, &conditions, &mut actions);
         for action in &actions {
             self.carry_out(*action);
+        }
+        if self.cp.state() == CpState::Init {
+            // Whatever was handed out has no SAs any more.
+            self.distribution = None;
         }
         !actions.is_empty() || before != self.cp.state()
     }
