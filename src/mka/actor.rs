@@ -18,6 +18,9 @@ pub(super) struct Actor {
     life: Duration,
     /// Message numbers sent within that time. Pacing bounds them to some ten a second.
     sent: VecDeque<(u32, Time)>,
+    /// The first message number of this life: those before it were said before a restart.
+    #[serde(skip)]
+    first: u32,
 }
 
 /// What a peer's mention of us proves.
@@ -34,17 +37,48 @@ pub(super) enum Mention {
 /// Message numbers end here, so that a new MI is taken well before they wrap.
 const LAST_MN: u32 = u32::MAX - 1024;
 
+/// How many numbers a restart passes over, of messages and of keys, `age` after the last message
+/// that its record tells of.
+///
+/// A record can be older than the end of the one before, where the last ones could not be kept, and
+/// more than one life can go by the same. Nobody says or makes as much as one in ten microseconds,
+/// bursts apart, so what is passed over grows faster than what can have been used since.
+pub(super) fn passed_over(age: Duration) -> u32 {
+    let ticks = u32::try_from(age.as_micros() / 10).unwrap_or(u32::MAX);
+    ticks.saturating_add(BURSTS_MAX)
+}
+
+/// More than what a participant says at once.
+const BURSTS_MAX: u32 = 64;
+
 impl Actor {
     /// Takes a fresh, random identity.
     pub(super) fn new(life: Duration, entropy: &mut dyn Entropy) -> Result<Self, NoEntropy> {
         let mut octets = [0; 12];
         entropy.fill(&mut octets)?;
-        Ok(Self { mi: MemberId::from_octets(octets), last: 0, life, sent: VecDeque::new() })
+        Ok(Self {
+            mi: MemberId::from_octets(octets),
+            last: 0,
+            life,
+            sent: VecDeque::new(),
+            first: 0,
+        })
     }
 
     /// The same, where numbers are recent for so long.
     pub(super) fn with_life(self, life: Duration) -> Self {
         Self { life, ..self }
+    }
+
+    /// Goes on after a restart, with numbers that nobody can have heard yet.
+    pub(super) fn pass_over(&mut self, numbers: u32) {
+        self.last = self.last.saturating_add(numbers);
+        self.first = self.last;
+    }
+
+    /// Tells whether a mention of us with `mn` is about something said since the last restart.
+    pub(super) fn is_since_restart(&self, mn: MessageNumber) -> bool {
+        mn.0 >= self.first
     }
 
     pub(super) fn mi(&self) -> MemberId {
@@ -68,7 +102,7 @@ impl Actor {
 
     /// Spends the next message number.
     pub(super) fn number(&mut self, now: Time) -> MessageNumber {
-        self.last += 1;
+        self.last = self.last.saturating_add(1);
         self.sent.push_back((self.last, now));
         while self.sent.front().is_some_and(|&(_, at)| now.since(at) > self.life) {
             self.sent.pop_front();

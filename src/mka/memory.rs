@@ -6,7 +6,10 @@
 //!
 //! The record is written ahead: it comes out before the MKPDU or the command that it tells of, so
 //! that no message number, key number or SAK is ever used by the one before and not known to the one
-//! after. It is sealed with a key of the CAK that is in use: a record that somebody else has made, or
+//! after. Should the last ones not have been kept all the same, the one after goes by one that is a
+//! little older, and repeats nothing: it passes over more numbers than can have been used since, and
+//! takes no SAK before it is heard again. Where the data plane has an SAK
+//! that the record does not know of, it is too old ([`Memory::is_older_than`]). It is sealed with a key of the CAK that is in use: a record that somebody else has made, or
 //! that was made under another configuration, is refused. Where anything does not fit, nothing of it
 //! is used, and the KaY begins afresh with a new MI.
 
@@ -16,7 +19,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::actor::Actor;
+use super::actor::{Actor, passed_over};
 use super::cp::Cp;
 use super::election::Candidate;
 use super::io::Output;
@@ -53,6 +56,7 @@ const SEAL_LEN: usize = 16;
 pub(super) struct Remembered {
     /// Whether anything is.
     pub(super) wanted: bool,
+    /// Without its seal.
     last: Option<Vec<u8>>,
 }
 
@@ -189,8 +193,22 @@ impl Memory {
         Ok(Self { principal: name, record, saks })
     }
 
+    /// Tells whether the record is from before this SAK was taken up, and so not the last one. Where
+    /// the data plane has such an SAK, we have told the others that we receive with it, and know
+    /// nothing of it any more: the record must not be gone by.
+    #[must_use]
+    pub fn is_older_than(&self, ki: KeyId) -> bool {
+        let known = self
+            .record
+            .used
+            .iter()
+            .any(|&used| used.server == ki.server && used.number >= ki.number);
+        !known
+    }
+
     /// What a data plane may still have: each SAK that it was ever told to install and not to
-    /// remove. It may have been told, and not have done it.
+    /// remove. It may have been told, and not have done it; then, and where it was told to remove one
+    /// and has not done it, that is to be removed.
     #[must_use]
     pub fn saks(&self) -> Vec<InstalledSak> {
         let in_use = self.record.cp.transmits_with().map(|slot| slot.ki);
@@ -216,10 +234,15 @@ impl Memory {
 }
 
 impl Record {
+    /// When the principal has spoken last.
+    fn spoke(&self, principal: &Ckn) -> Option<Time> {
+        let member = self.participants.iter().find(|member| &member.ckn == principal)?;
+        member.actor.last_sent()
+    }
+
     /// Our peers give us up a life time after they have last heard us.
     fn check_age(&self, now: Time, principal: &Ckn, policy: &Policy) -> Result<(), Forgotten> {
-        let member = self.participants.iter().find(|member| &member.ckn == principal);
-        let spoke = member.and_then(|member| member.actor.last_sent()).ok_or(Forgotten::Late)?;
+        let spoke = self.spoke(principal).ok_or(Forgotten::Late)?;
         if spoke > now {
             return Err(Forgotten::Clock);
         }
@@ -293,13 +316,18 @@ impl Kay {
             return;
         }
         let record = self.record();
-        if record != self.remembered.last {
-            self.remembered.last.clone_from(&record);
-            self.outputs.push_front(Output::Remember(record));
+        if record == self.remembered.last {
+            return;
         }
+        let sealed = record.as_ref().zip(self.principal()).map(|(record, principal)| {
+            let seal = principal.seal.tag(record);
+            [record.as_slice(), &seal].concat()
+        });
+        self.remembered.last = record;
+        self.outputs.push_front(Output::Remember(sealed));
     }
 
-    /// What is worth to be kept: as long as a key is in use, or about to be.
+    /// What is worth to be kept, without its seal: as long as a key is in use, or about to be.
     fn record(&self) -> Option<Vec<u8>> {
         let principal = self.principal()?;
         let secure = matches!(self.decided, Some(Decided { secure: true, .. }));
@@ -331,16 +359,15 @@ impl Kay {
             rollover: self.rollover.clone(),
         };
         // It has no map or number that the format cannot hold.
-        let name = postcard::to_allocvec(principal.ckn()).ok()?;
-        let body = postcard::to_allocvec(&record).ok()?;
-        let mut octets = [&[LAYOUT], name.as_slice(), &body].concat();
-        let seal = principal.seal.tag(&octets);
-        octets.extend_from_slice(&seal);
-        Some(octets)
+        let size = self.remembered.last.as_ref().map_or(0, Vec::len) + SEAL_LEN;
+        let mut octets = Vec::with_capacity(size);
+        octets.push(LAYOUT);
+        let octets = postcard::to_extend(principal.ckn(), octets).ok()?;
+        postcard::to_extend(&record, octets).ok()
     }
 
     /// Goes on where an earlier KaY was, with carrier, and with what the data plane has `kept` of
-    /// [`Memory::saks`]: it sends and receives with that now, and the Controlled Port is as it was.
+    /// [`Memory::saks`], where it has none that is newer ([`Memory::is_older_than`]): it sends and receives with that now, and the Controlled Port is as it was.
     ///
     /// # Errors
     ///
@@ -355,7 +382,9 @@ impl Kay {
     ) -> Result<Self, Forgotten> {
         let Memory { principal, record, saks } = memory;
         let mut kay = Self::without_keys(now, policy, entropy);
-        kay.participants = kay.recall_participants(now, record.participants, keys)?;
+        let age = now.since(record.spoke(&principal).ok_or(Forgotten::Late)?);
+        kay.participants =
+            kay.recall_participants(now, record.participants, keys, passed_over(age))?;
         kay.principal = kay.participants.iter().position(|of| of.ckn() == &principal);
         (kay.carrier, kay.carrier_since) = (true, record.carrier_since);
         (kay.server, kay.decided) = (record.server, record.decided);
@@ -372,19 +401,21 @@ impl Kay {
         Ok(kay)
     }
 
-    /// The participants of these keys; those that there were go on under their MI.
+    /// The participants of these keys; those that there were go on under their MI, so many numbers
+    /// further.
     fn recall_participants(
         &mut self,
         now: Time,
         mut records: Vec<MemberRecord>,
         keys: &KeyRing,
+        numbers: u32,
     ) -> Result<Vec<Participant>, NoEntropy> {
         let life = self.policy.manners.life;
         let mut participants = Vec::new();
         for key in keys.iter() {
             let at = records.iter().position(|record| record.is_of(key));
             participants.push(match at.map(|at| records.swap_remove(at)) {
-                Some(record) => record.recall(now, key, life),
+                Some(record) => record.recall(now, key, life, numbers),
                 None => Participant::new(now, Arc::clone(key), life, self.entropy.as_mut())?,
             });
         }
@@ -460,11 +491,15 @@ impl MemberRecord {
         self.ckn == key.ckn && key.cak.seal(&key.ckn).verify(&mi, &self.token)
     }
 
-    fn recall(self, now: Time, key: &Arc<Key>, life: Duration) -> Participant {
-        let mut of = Participant::of(now, Arc::clone(key), life, self.actor.with_life(life));
+    /// Goes on with numbers that are new for sure: so many are passed over.
+    fn recall(self, now: Time, key: &Arc<Key>, life: Duration, passed_over: u32) -> Participant {
+        let mut actor = self.actor.with_life(life);
+        actor.pass_over(passed_over);
+        let mut of = Participant::of(now, Arc::clone(key), life, actor);
         of.peers = self.peers.with_life(life);
         (of.elected, of.alone_since) = (self.elected, self.alone_since);
-        (of.keys_since, of.last_kn) = (self.keys_since, self.last_kn);
+        of.keys_since = self.keys_since;
+        of.last_kn = self.last_kn.saturating_add(passed_over);
         (of.trial, of.answered) = (self.trial, self.answered);
         (of.spoken, of.speakers) = (self.spoken, self.speakers);
         of

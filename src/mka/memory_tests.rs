@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::testing::{Pair, Seeded, Station, policy, read, ring};
 use super::timers::LIFE;
-use super::{CpState, Forgotten, Input, Kay, Memory, Policy, PortState};
+use super::{CpState, Discard, Forgotten, Input, Kay, Memory, Output, Policy, PortState};
 use crate::ident::{CipherSuite, KeyId, MemberId};
 use crate::keyring::KeyRing;
 use crate::secy::{InstalledSak, SecyCommand, SecyModel, TransmitState};
@@ -90,18 +90,104 @@ fn no_message_number_is_used_twice() {
     assert!(mns.windows(2).all(|pair| pair[0] < pair[1]), "{mns:?}");
 }
 
-/// The server's next SAK has the next key number, and the association that follows.
+/// The server's next SAK has a key number that is new for sure, and the association that follows.
 #[test]
 fn a_rekey_after_a_restart_goes_on_with_the_numbers() {
     let mut pair = secured(1);
-    for number in 2..8 {
+    for round in 1..7 {
+        let before = ki(&pair);
         restart(&mut pair);
         pair.a.kay.rekey(pair.now).unwrap();
         pair.run(10 * SECOND);
-        assert_eq!(ki(&pair).number.0, number);
+        assert_eq!(ki(&pair).server, before.server);
+        assert!(ki(&pair).number > before.number);
         let an = pair.a.kay.status(pair.now).sak.unwrap().an.value();
-        assert_eq!(u32::from(an), (number - 1) % 4);
+        assert_eq!(u32::from(an), round % 4);
     }
+}
+
+/// Where the last records could not be kept, one from a little before is found.
+#[test]
+fn a_record_from_before_the_last_sak_names_no_other_sak_like_it() {
+    let mut pair = secured(1);
+    let (record, kept) = (pair.a.memory.clone(), installed(&pair.a));
+    pair.a.kay.rekey(pair.now).unwrap();
+    // It goes out, and is not yet in the data plane.
+    pair.a.handle(pair.now, Input::Timeout);
+    pair.a.memory = record;
+    let mut kay = resume(&pair, &kept).unwrap();
+    kay.rekey(pair.now).unwrap();
+    let outputs = std::iter::from_fn(|| kay.poll_output());
+    let said: Vec<_> = outputs
+        .filter_map(|output| match output {
+            Output::Transmit(frame) => Some(read(&frame)),
+            Output::Remember(_) | Output::Secy { .. } => None,
+        })
+        .collect();
+    let before = pair.wire.iter().map(|frame| read(frame));
+    let before: Vec<_> = before.filter(|of| of.basic.mi == said[0].basic.mi).collect();
+    let last = before.iter().map(|of| of.basic.mn).max().unwrap();
+    assert!(said.iter().all(|of| of.basic.mn > last));
+    let next = kay.saks.newest().unwrap().key.ki.number.0;
+    assert!(next > 2, "{next}");
+}
+
+/// The data plane has an SAK that the record does not know of.
+#[test]
+fn a_record_from_before_an_sak_is_told_by_it() {
+    let mut pair = secured(1);
+    let (policy, keys) = (pair.a.kay.policy().clone(), ring(&[(1, 7)]));
+    let (record, first) = (pair.a.memory.clone(), ki(&pair));
+    pair.a.kay.rekey(pair.now).unwrap();
+    pair.run(3 * SECOND);
+    let second = ki(&pair);
+    let last = open(&pair, &policy, &keys).unwrap();
+    assert!(!last.is_older_than(first) && !last.is_older_than(second));
+    pair.a.memory = record;
+    let earlier = open(&pair, &policy, &keys).unwrap();
+    assert!(!earlier.is_older_than(first) && earlier.is_older_than(second));
+}
+
+/// Two lives in a row that go by one record use nothing twice between them either.
+#[test]
+fn a_record_that_is_gone_by_twice_leads_to_no_number_twice() {
+    let mut pair = secured(1);
+    let kept = installed(&pair.a);
+    let mut used = Vec::new();
+    for _ in 0..5 {
+        pair.now = pair.now.after(Duration::from_millis(1));
+        let mut kay = resume(&pair, &kept).unwrap();
+        for _ in 0..3 {
+            kay.rekey(pair.now).unwrap();
+            while let Some(output) = kay.poll_output() {
+                if let Output::Transmit(frame) = output {
+                    used.push(read(&frame).basic.mn);
+                }
+            }
+            kay.handle(pair.now, Input::Timeout);
+        }
+    }
+    assert!(used.len() >= 5);
+    assert!(used.windows(2).all(|pair| pair[0] < pair[1]), "{used:?}");
+}
+
+/// What the key server said before the restart is not to be had again by replaying it.
+#[test]
+fn an_sak_from_before_the_restart_is_not_taken_after_it() {
+    let mut pair = secured(200);
+    let (record, kept) = (pair.a.memory.clone(), installed(&pair.a));
+    let (before, older) = (pair.wire.len(), ki(&pair));
+    pair.b.kay.rekey(pair.now).unwrap();
+    pair.run(3 * SECOND);
+    let newer = ki(&pair);
+    assert_ne!(newer, older);
+    pair.a.memory = record;
+    let mut kay = resume(&pair, &kept).unwrap();
+    for frame in pair.wire.iter().skip(before) {
+        kay.handle(pair.now, Input::Frame(frame));
+    }
+    assert_eq!(kay.saks.newest().map(|sak| sak.key.ki), Some(older));
+    assert!(kay.status(pair.now).discards.of(Discard::SakNotFromServer) > 0);
 }
 
 /// A restart between any two of the data plane's answers in a rekey, on either side.

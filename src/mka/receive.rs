@@ -175,14 +175,16 @@ impl Kay {
         }
     }
 
-    /// Only the live key server that we elected distributes, and only to those it lists as live. A
+    /// Only the live key server that we elected distributes, and only to those it lists as live,
+    /// by something they have said since they restarted: what it said before may be replayed to a
+    /// member whose record is a little older than that. A
     /// worse server than that of another participant cannot be followed: the SecY has one.
     fn is_from_server(&self, index: usize, mkpdu: &Mkpdu) -> bool {
         let Some(participant) = self.participants.get(index) else { return false };
         let elected = participant.elected.and_then(|elected| elected.mi);
-        let own = participant.actor.mi();
-        let lists_us =
-            mkpdu.live_peers.iter().flat_map(|list| &list.peers).any(|entry| entry.mi == own);
+        let own = &participant.actor;
+        let mut listed = mkpdu.live_peers.iter().flat_map(|list| &list.peers);
+        let lists_us = listed.any(|entry| entry.mi == own.mi() && own.is_since_restart(entry.mn));
         let rank = participant.elected.map(|elected| elected.rank());
         elected == Some(mkpdu.basic.mi) && lists_us && rank == self.best_server()
     }
