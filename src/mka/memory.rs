@@ -472,7 +472,7 @@ impl MemberRecord {
     fn of(participant: &Participant) -> Self {
         Self {
             ckn: participant.ckn().clone(),
-            token: participant.seal.tag(&participant.actor.mi().octets()),
+            token: participant.token,
             actor: participant.actor.clone(),
             peers: participant.peers.clone(),
             elected: participant.elected,

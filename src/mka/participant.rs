@@ -33,6 +33,8 @@ pub(super) struct Participant {
     pub(super) kek: Kek,
     /// For what is kept over a restart.
     pub(super) seal: Seal,
+    /// The seal of our MI, which shows in a record that this key was ours.
+    pub(super) token: [u8; 16],
     pub(super) actor: Actor,
     pub(super) peers: Peers,
     pub(super) pace: Pace,
@@ -77,10 +79,12 @@ impl Participant {
 
     /// Goes by this identity, and knows nobody.
     pub(super) fn of(now: Time, key: Arc<Key>, life: Duration, actor: Actor) -> Self {
+        let seal = key.cak.seal(&key.ckn);
         Self {
             ick: key.cak.ick(&key.ckn),
             kek: key.cak.kek(&key.ckn),
-            seal: key.cak.seal(&key.ckn),
+            token: seal.tag(&actor.mi().octets()),
+            seal,
             key,
             actor,
             peers: Peers::new(life),
@@ -219,6 +223,7 @@ impl Participant {
     pub(super) fn renew(&mut self, now: Time, entropy: &mut dyn Entropy) -> bool {
         let Ok(actor) = Actor::new(self.life, entropy) else { return false };
         self.peers.start_again(now, self.actor.mi());
+        self.token = self.seal.tag(&actor.mi().octets());
         self.actor = actor;
         self.elected = None;
         self.keys_since = None;

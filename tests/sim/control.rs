@@ -6,7 +6,9 @@ use macsecd::port::{Link as PortLink, PortInput};
 
 use crate::member::Mood;
 use crate::oracles::Violation;
+use crate::restart::Found;
 use crate::rng::Rng;
+use crate::scenario::Action;
 use crate::trace::Note;
 use crate::world::World;
 
@@ -59,7 +61,7 @@ impl World {
         if member.driver.is_some() {
             return Ok(());
         }
-        member.boot(self.now, &self.keys);
+        member.boot(member.clock.at(self.now), &self.keys);
         let link = if member.carrier { PortLink::Up } else { PortLink::Down };
         self.input(station, PortInput::Link(link))
     }
@@ -82,7 +84,7 @@ impl World {
         let before = std::mem::replace(&mut member.ring, ring);
         let ring = member.key_ring(&self.keys);
         if let Some(driver) = &mut member.driver
-            && driver.set_keys(self.now, &ring).is_err()
+            && driver.set_keys(member.clock.at(self.now), &ring).is_err()
         {
             member.ring = before;
         }
@@ -96,10 +98,39 @@ impl World {
             return Ok(false);
         }
         self.input(station, PortInput::Timeout)?;
-        let driver = self.members[station].driver.as_mut();
-        let begun = driver.is_some_and(|driver| driver.rekey(now).is_ok());
+        let member = &mut self.members[station];
+        let now = member.clock.at(now);
+        let begun = member.driver.as_mut().is_some_and(|driver| driver.rekey(now).is_ok());
         self.drain(station)?;
         Ok(begun)
+    }
+
+    pub(crate) fn set_clock(&mut self, action: &Action) {
+        self.tally.steps += 1;
+        let now = self.now;
+        let station = match *action {
+            Action::StepForward(station, by) => {
+                self.members[station].clock.step_forward(now, by);
+                station
+            }
+            Action::StepBack(station, by) => {
+                self.members[station].clock.step_back(now, by);
+                station
+            }
+            Action::Drift(station, parts_per_million) => {
+                self.members[station].clock.be_fast(now, parts_per_million);
+                station
+            }
+            _ => return,
+        };
+        self.members[station].set_wake();
+    }
+
+    pub(crate) fn suspend(&mut self, station: usize, span: Duration) {
+        self.tally.suspends += 1;
+        let member = &mut self.members[station];
+        member.asleep_until = self.now.after(span);
+        member.frozen_until = member.frozen_until.max(member.asleep_until);
     }
 
     /// How many faults there were.
@@ -109,9 +140,13 @@ impl World {
         let on_the_link = link.lost + link.duplicated + link.reordered + link.flipped;
         let by_outsiders = of.replays + of.reflections + of.forgeries;
         let inside = of.restarts + of.refusals + of.delays + of.droughts + of.freezes;
+        let of_time = of.steps + of.suspends;
         on_the_link
             + by_outsiders
             + inside
+            + of_time
+            + of.halts
+            + of.lies
             + of.exhaustions
             + of.lost_saks
             + of.flaps
@@ -120,7 +155,7 @@ impl World {
 
     /// Ends all faults: whatever is still on its way arrives at once, whoever is down starts.
     pub(crate) fn heal(&mut self) -> Result<(), Violation> {
-        self.trace.note(self.now, Note::Event("all faults end".to_owned()));
+        self.trace.note(self.now, || Note::Event("all faults end".to_owned()));
         self.link.heal();
         let soon = self.now.after(Duration::from_millis(1));
         self.hurry(soon);
@@ -130,10 +165,14 @@ impl World {
             member.busy_until = (member.busy_until.0.min(soon), member.busy_until.1.min(soon));
             member.set_dry(false);
             member.frozen_until = self.now;
+            member.asleep_until = self.now;
+            member.keeping.halt = None;
+            member.clock.catch_up(self.now);
+            member.set_wake();
             if !member.carrier {
                 self.set_carrier(station, true)?;
             }
-            self.boot(station)?;
+            self.start(station, Found::Last)?;
         }
         self.oracles.recovery.begin(self.now);
         Ok(())

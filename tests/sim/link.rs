@@ -36,6 +36,15 @@ pub(crate) struct LinkFaults {
     pub(crate) flipped: u64,
 }
 
+impl LinkFaults {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.lost += other.lost;
+        self.duplicated += other.duplicated;
+        self.reordered += other.reordered;
+        self.flipped += other.flipped;
+    }
+}
+
 /// All directions between the members of a segment.
 #[derive(Debug)]
 pub(crate) struct Link {

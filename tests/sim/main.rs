@@ -15,19 +15,25 @@
 )]
 
 mod attack;
+mod clock;
 mod control;
+mod insider;
 mod link;
 mod loss;
 mod member;
 mod named;
 mod oracles;
+mod plan;
+mod restart;
 mod rng;
 mod scenario;
 mod secy;
+mod tally;
+mod totals;
 mod trace;
 mod world;
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Sessions of the test profile, from a fixed seed; `SIM_SESSIONS` and `SIM_SEED` ask for others.
 const SESSIONS: u64 = 300;
@@ -37,28 +43,21 @@ fn number(name: &str, default: u64) -> u64 {
 }
 
 /// Many sessions, each with faults of its own: none breaks an invariant. The first that does is
-/// told in full; with `SIM_KEEP_GOING` set, all that do are listed.
+/// told in full; with `SIM_KEEP_GOING` set, all that do are listed. All cores take part
+/// (`SIM_THREADS`); what a session does follows from its seed alone.
 #[test]
 fn sweep() {
     let (sessions, first) = (number("SIM_SESSIONS", SESSIONS), number("SIM_SEED", 1));
     let keep_going = std::env::var_os("SIM_KEEP_GOING").is_some();
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get) as u64;
     let begun = Instant::now();
-    let (mut faults, mut seconds, mut slowest, mut failed) = (0, 0.0, (Duration::ZERO, 0), 0);
-    for seed in first..first + sessions {
-        let (world, result) = scenario::session(seed);
-        if let Err(violation) = result {
-            assert!(keep_going, "{}", scenario::report(&world, &violation));
-            println!("sim: seed={seed} at {} s {violation}", world.now);
-            failed += 1;
-        }
-        faults += world.faults();
-        seconds += world.now.as_nanos() as f64 / 1e9;
-        slowest = slowest.max((world.oracles.recovery.took.unwrap_or_default(), seed));
+    let threads = number("SIM_THREADS", cores).min(sessions) as usize;
+    let (totals, failed) = totals::run(first..first + sessions, threads, keep_going);
+    let rate = totals.sessions as f64 / begun.elapsed().as_secs_f64();
+    println!("sim: {rate:.0} sessions/s on {threads} threads\n{totals}");
+    if let Some(report) = failed {
+        panic!("{} sessions with a violation; {report}", totals.violations);
     }
-    let rate = sessions as f64 / begun.elapsed().as_secs_f64();
-    let (took, seed) = slowest;
-    println!("sim: {rate:.0} sessions/s, the slowest recovery took {took:.1?}, of seed {seed}");
-    assert_eq!(failed, 0, "sessions with a violation");
-    let hours = seconds / 3600.0;
+    let (faults, hours) = (totals.faults, totals.virtual_hours());
     println!("sim: ok sessions={sessions} faults={faults} virtual_hours={hours:.1} violations=0");
 }

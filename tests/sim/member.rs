@@ -12,6 +12,8 @@ use macsecd::port::Driver;
 use macsecd::secy::{SecyCommand, SecyModel};
 use macsecd::time::Time;
 
+use crate::clock::Clock;
+use crate::restart::Keeping;
 use crate::rng::{Rng, Source};
 use crate::secy::Secy;
 
@@ -24,6 +26,8 @@ pub(crate) struct Setup {
     pub(crate) preference: Preference,
     /// The first member identifiers that it draws.
     pub(crate) forced_mis: Vec<[u8; 12]>,
+    /// Whether a record is kept and the SecY goes on when the daemon dies.
+    pub(crate) keeps: bool,
 }
 
 /// What the data plane does to commands beyond carrying them out.
@@ -74,7 +78,7 @@ pub(crate) struct Member {
     pub(crate) mood: Mood,
     /// Until then nothing reaches the driver.
     pub(crate) frozen_until: Time,
-    /// When the driver wants to be called next.
+    /// When the driver wants to be called next, by the clock of the world.
     pub(crate) wake: Option<Time>,
     /// When the command given last is carried out and when it is answered, so that all are in order.
     pub(crate) busy_until: (Time, Time),
@@ -86,6 +90,16 @@ pub(crate) struct Member {
     /// Our own MIs, of all lives and keys.
     pub(crate) own: Vec<MemberId>,
     pub(crate) proofs_checked: Time,
+    /// What was heard by the time of the record that was kept last.
+    pub(crate) heard_in_record: BTreeMap<MemberId, u32>,
+    pub(crate) keeping: Keeping,
+    pub(crate) clock: Clock,
+    /// Until then the whole machine is suspended, its SecY included; only its clock goes on.
+    pub(crate) asleep_until: Time,
+    /// How often it has begun afresh, with no memory of what was before.
+    pub(crate) beginnings: u32,
+    /// What the next daemon starts with.
+    pub(crate) next_policy: Option<Policy>,
     dry: Arc<AtomicBool>,
     forced_mis: Vec<[u8; 12]>,
     rng: Rng,
@@ -112,6 +126,12 @@ impl Member {
             heard: BTreeMap::new(),
             own: Vec::new(),
             proofs_checked: Time::ZERO,
+            heard_in_record: BTreeMap::new(),
+            keeping: Keeping { wanted: setup.keeps, ..Keeping::default() },
+            clock: Clock::default(),
+            asleep_until: Time::ZERO,
+            beginnings: 0,
+            next_policy: None,
             dry: Arc::new(AtomicBool::new(false)),
             forced_mis: setup.forced_mis,
             rng,
@@ -133,20 +153,40 @@ impl Member {
         self.unanswered = 0;
         self.was_refused = false;
         self.heard.clear();
+        self.beginnings += 1;
+        self.keeping.keep(None);
+        (self.keeping.halt, self.keeping.carried_out) = (None, 0);
     }
 
     /// Starts anew: nothing survives but the policy, the keys and the address.
+    ///
+    /// `now` is by its own clock.
     pub(crate) fn boot(&mut self, now: Time, keys: &[Arc<Key>]) {
         self.set_dry(false);
+        self.policy = self.next_policy.take().unwrap_or_else(|| self.policy.clone());
         let source = Source {
             rng: self.rng.fork(),
             forced: std::mem::take(&mut self.forced_mis),
             dry: Arc::clone(&self.dry),
         };
-        self.busy_until = (now, now);
+        self.busy_until = (Time::ZERO, Time::ZERO);
         let ring = self.key_ring(keys);
         let driver = Driver::new(now, self.policy.clone(), &ring, Box::new(source));
-        self.driver = Some(driver.unwrap());
+        let mut driver = driver.unwrap();
+        if self.keeping.wanted {
+            driver.keep_record();
+        }
+        self.driver = Some(driver);
+    }
+
+    /// A generator for another life.
+    pub(crate) fn fork_rng(&mut self) -> Rng {
+        self.rng.fork()
+    }
+
+    /// Where it can be seen whether there is randomness.
+    pub(crate) fn dryness(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.dry)
     }
 
     pub(crate) fn reseed(&mut self, rng: Rng) {
@@ -168,13 +208,23 @@ impl Member {
         self.driver.is_some() && self.carrier
     }
 
+    pub(crate) fn is_asleep(&self, now: Time) -> bool {
+        self.asleep_until > now
+    }
+
+    /// Takes note of when the driver wants to be called next.
+    pub(crate) fn set_wake(&mut self) {
+        let wake = self.driver.as_ref().and_then(Driver::poll_timeout);
+        self.wake = wake.map(|wake| self.clock.when(wake));
+    }
+
     /// When the driver is called next if nothing happens.
     pub(crate) fn wakes_at(&self) -> Option<Time> {
         self.wake.map(|wake| wake.max(self.frozen_until))
     }
 
     pub(crate) fn status(&self, now: Time) -> Option<Status> {
-        self.driver.as_ref().map(|driver| driver.status(now))
+        self.driver.as_ref().map(|driver| driver.status(self.clock.at(now)))
     }
 
     pub(crate) fn must_secure(&self) -> bool {
@@ -194,11 +244,10 @@ impl Member {
 
     /// The SAK that it says and its SecY shows that it is secured with, or why it is not.
     pub(crate) fn secured_with(&self, now: Time) -> Result<KeyId, String> {
-        let Some(driver) = &self.driver else { return Err("is down".to_owned()) };
-        if driver.status(now).state != PortState::Secured {
-            return Err(format!("is {:?}", driver.status(now).state));
+        let Some(status) = self.status(now) else { return Err("is down".to_owned()) };
+        if status.state != PortState::Secured {
+            return Err(format!("is {:?}", status.state));
         }
-        let status = driver.status(now);
         let Some(sak) = status.sak else { return Err("is secured without an SAK".to_owned()) };
         let secy = &self.secy;
         let protects = secy.settings.is_some_and(|settings| settings.protect);
@@ -211,6 +260,12 @@ impl Member {
 }
 
 impl Member {
+    /// Keeps what is to survive the daemon.
+    pub(crate) fn remember(&mut self, record: Option<Vec<u8>>) {
+        self.keeping.keep(record);
+        self.heard_in_record.clone_from(&self.heard);
+    }
+
     /// Takes note of an MKPDU that is about to be handed to the driver.
     pub(crate) fn note_heard(&mut self, record: &crate::trace::Record) {
         let highest = self.heard.entry(record.mi()).or_default();

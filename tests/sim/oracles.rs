@@ -69,30 +69,62 @@ impl Nonces {
     }
 }
 
+/// Why a station may install a key identifier that it had before, or take a lower one.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Excuse {
+    /// It has gone by an old record: what nothing was ever sent with may come again.
+    pub(crate) is_stale: bool,
+    /// Somebody with the CAK gives another SAK a name that was used before. A station that has
+    /// begun afresh cannot know.
+    pub(crate) is_lied_to: bool,
+    /// How often it has begun afresh.
+    pub(crate) beginnings: u32,
+}
+
 /// I2: a station installs a key identifier once in its life, restarts included, and never comes
 /// back to one that it has left.
 #[derive(Debug, Default)]
 pub(crate) struct Installs {
-    installed: BTreeSet<(usize, KeyId)>,
+    installed: BTreeMap<(usize, KeyId), u32>,
     left: BTreeSet<(usize, KeyId)>,
     transmits: BTreeMap<usize, KeyId>,
+    /// How often a station has gone over from one SAK to another.
+    pub(crate) changes: u64,
 }
 
 impl Installs {
     const NAME: &'static str = "I2 installs";
 
-    pub(crate) fn install(&mut self, station: usize, ki: KeyId) -> Result<(), Violation> {
-        let new = self.installed.insert((station, ki));
-        ensure(new, Self::NAME, || format!("station {station} installs {ki} again"))
+    /// `excuse` tells what may make it do so again.
+    pub(crate) fn install(
+        &mut self,
+        station: usize,
+        ki: KeyId,
+        excuse: Excuse,
+    ) -> Result<(), Violation> {
+        let before = self.installed.insert((station, ki), excuse.beginnings);
+        let left = self.left.contains(&(station, ki));
+        let unused = !left && self.transmits.get(&station) != Some(&ki);
+        let forgotten = before.is_some_and(|before| before < excuse.beginnings);
+        let excused = (excuse.is_stale && unused) || (excuse.is_lied_to && forgotten);
+        if excuse.is_lied_to && forgotten {
+            self.left.remove(&(station, ki));
+        }
+        ensure(before.is_none() || excused, Self::NAME, || {
+            format!("station {station} installs {ki} again")
+        })
     }
 
     pub(crate) fn enable(&mut self, station: usize, ki: KeyId) -> Result<(), Violation> {
-        let known = self.installed.contains(&(station, ki));
+        let known = self.installed.contains_key(&(station, ki));
         ensure(known, Self::NAME, || format!("station {station} enables {ki}, never installed"))?;
         let left = self.left.contains(&(station, ki));
         ensure(!left, Self::NAME, || format!("station {station} comes back to {ki}"))?;
         let before = self.transmits.insert(station, ki);
-        self.left.extend(before.filter(|&before| before != ki).map(|before| (station, before)));
+        if let Some(before) = before.filter(|&before| before != ki) {
+            self.changes += 1;
+            self.left.insert((station, before));
+        }
         Ok(())
     }
 
@@ -112,8 +144,11 @@ impl Installs {
 #[derive(Debug, Default)]
 pub(crate) struct Keys {
     by_name: BTreeMap<KeyId, (Arc<SecyKey>, SakId)>,
-    by_octets: BTreeMap<Vec<u8>, KeyId>,
-    highest: BTreeMap<(usize, u32, MemberId), KeyNumber>,
+    by_octets: BTreeMap<Vec<u8>, (KeyId, SakId)>,
+    highest: BTreeMap<(usize, MemberId), KeyNumber>,
+    highest_of: BTreeMap<MemberId, KeyNumber>,
+    /// Those of which somebody who lies has made two.
+    forged: BTreeSet<KeyId>,
 }
 
 impl Keys {
@@ -124,23 +159,44 @@ impl Keys {
         self.by_name.len()
     }
 
+    /// The highest key number of a key server.
+    pub(crate) fn highest_of(&self, server: MemberId) -> Option<KeyNumber> {
+        self.highest_of.get(&server).copied()
+    }
+
+    /// Takes note that somebody who lies hands out an SAK under this name.
+    pub(crate) fn forge(&mut self, ki: KeyId) {
+        self.forged.insert(ki);
+    }
+
     pub(crate) fn learn(&mut self, key: &Arc<SecyKey>) -> Result<SakId, Violation> {
         let ki = key.ki;
-        if let Some((known, sak)) = self.by_name.get(&ki) {
-            let same = known.sak.same_as(&key.sak) && known.suite == key.suite;
-            ensure(same, Self::NAME, || format!("{ki} is two SAKs"))?;
+        if let Some((known, sak)) = self.by_name.get(&ki)
+            && known.sak.same_as(&key.sak)
+            && known.suite == key.suite
+        {
             return Ok(*sak);
         }
-        let first = *self.by_octets.entry(key.sak.expose().to_vec()).or_insert(ki);
+        let only = !self.by_name.contains_key(&ki) || self.forged.contains(&ki);
+        ensure(only, Self::NAME, || format!("{ki} is two SAKs"))?;
+        let number = SakId(u32::try_from(self.by_octets.len()).unwrap());
+        let (first, sak) = *self.by_octets.entry(key.sak.expose().to_vec()).or_insert((ki, number));
         ensure(first == ki, Self::NAME, || format!("{ki} has the SAK of {first}"))?;
-        let sak = SakId(u32::try_from(self.by_name.len()).unwrap());
         self.by_name.insert(ki, (Arc::clone(key), sak));
+        let highest = self.highest_of.entry(ki.server).or_insert(ki.number);
+        *highest = ki.number.max(*highest);
         Ok(sak)
     }
 
-    pub(crate) fn rise(&mut self, station: usize, life: u32, ki: KeyId) -> Result<(), Violation> {
-        let before = self.highest.insert((station, life, ki.server), ki.number);
-        let rises = before.is_none_or(|before| before < ki.number);
+    pub(crate) fn rise(
+        &mut self,
+        station: usize,
+        ki: KeyId,
+        excuse: Excuse,
+    ) -> Result<(), Violation> {
+        let before = self.highest.insert((station, ki.server), ki.number);
+        let excused = excuse.is_stale || excuse.is_lied_to;
+        let rises = before.is_none_or(|before| before < ki.number || excused);
         ensure(rises, Self::NAME, || format!("station {station} gets {ki} after {before:?}"))
     }
 }
@@ -210,11 +266,33 @@ impl Proofs {
         *latest = sent.max(*latest);
     }
 
-    pub(crate) fn live(&self, now: Time, own: MemberId, peer: usize) -> Result<(), Violation> {
+    /// `stood` is for how long the clock of whoever holds the proof stood still.
+    pub(crate) fn live(
+        &self,
+        now: Time,
+        own: MemberId,
+        peer: usize,
+        stood: Duration,
+    ) -> Result<(), Violation> {
         let heard = self.heard.get(&(own, peer)).copied();
-        let recently = heard.is_some_and(|sent| now.since(sent) <= Self::OLD);
+        let recently = heard.is_some_and(|sent| now.since(sent) <= Self::OLD + stood);
         ensure(recently, "I6 proofs", || {
             format!("station {peer} is live to {own}, of whom it heard nothing since {heard:?}")
+        })
+    }
+}
+
+/// No member says one message number twice, over all restarts.
+#[derive(Debug, Default)]
+pub(crate) struct Numbers {
+    said: BTreeMap<(usize, MemberId), u32>,
+}
+
+impl Numbers {
+    pub(crate) fn say(&mut self, station: usize, mi: MemberId, mn: u32) -> Result<(), Violation> {
+        let before = self.said.insert((station, mi), mn);
+        ensure(before.is_none_or(|before| before < mn), "MN", || {
+            format!("station {station} says {mn} as {mi} after {before:?}")
         })
     }
 }
@@ -258,15 +336,17 @@ impl Storms {
 }
 
 /// Time goes on: whoever has handled everything wants to be called later, not now, and with a
-/// carrier in time for the next hello.
+/// carrier in time for the next hello. By its clock it is `now`; where that was set back, it knows
+/// a later time.
 pub(crate) fn progress(
     now: Time,
+    known: Time,
     station: usize,
     carrier: bool,
     wake: Option<Time>,
 ) -> Result<(), Violation> {
     let goes_on = match wake {
-        Some(wake) => wake > now && (!carrier || wake.since(now) <= HELLO),
+        Some(wake) => wake > now && (!carrier || wake.since(known) <= HELLO),
         None => !carrier,
     };
     ensure(goes_on, "progress", || format!("station {station} is to be called at {wake:?}"))

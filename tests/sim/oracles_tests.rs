@@ -8,6 +8,9 @@ use super::*;
 
 const SAK: SakId = SakId(0);
 
+const NONE: Excuse = Excuse { is_stale: false, is_lied_to: false, beginnings: 0 };
+const STALE: Excuse = Excuse { is_stale: true, ..NONE };
+
 fn sci(last: u8) -> Sci {
     Sci::new(MacAddress([2, 0, 0, 0, 0, last]), 1)
 }
@@ -55,23 +58,53 @@ fn i1_sees_two_members_that_share_an_ssci() {
 #[test]
 fn i2_sees_a_key_installed_twice_even_over_a_restart() {
     let mut installs = Installs::default();
-    installs.install(0, ki(1, 1)).unwrap();
-    installs.install(1, ki(1, 1)).unwrap();
+    installs.install(0, ki(1, 1), NONE).unwrap();
+    installs.install(1, ki(1, 1), NONE).unwrap();
     installs.lose(0, None);
-    assert_eq!(broken(installs.install(0, ki(1, 1))), "I2 installs");
+    assert_eq!(broken(installs.install(0, ki(1, 1), NONE)), "I2 installs");
 }
 
 #[test]
 fn i2_sees_a_key_that_comes_back_and_one_that_never_was() {
     let mut installs = Installs::default();
     assert_eq!(broken(installs.enable(0, ki(1, 1))), "I2 installs");
-    installs.install(0, ki(1, 1)).unwrap();
-    installs.install(0, ki(1, 2)).unwrap();
+    installs.install(0, ki(1, 1), NONE).unwrap();
+    installs.install(0, ki(1, 2), NONE).unwrap();
     installs.enable(0, ki(1, 1)).unwrap();
     installs.enable(0, ki(1, 2)).unwrap();
     assert_eq!(broken(installs.enable(0, ki(1, 1))), "I2 installs");
     installs.lose(0, Some(ki(1, 2)));
     assert_eq!(broken(installs.enable(0, ki(1, 2))), "I2 installs");
+}
+
+#[test]
+fn i2_lets_an_old_record_install_again_what_nothing_was_sent_with() {
+    let mut installs = Installs::default();
+    installs.install(0, ki(1, 1), NONE).unwrap();
+    installs.install(0, ki(1, 2), NONE).unwrap();
+    installs.enable(0, ki(1, 1)).unwrap();
+    installs.install(0, ki(1, 2), STALE).unwrap();
+    assert_eq!(broken(installs.install(0, ki(1, 1), STALE)), "I2 installs");
+}
+
+#[test]
+fn i2_lets_a_liar_use_a_name_again_only_where_a_station_has_begun_afresh() {
+    let mut installs = Installs::default();
+    let lied_to = Excuse { is_lied_to: true, ..NONE };
+    installs.install(0, ki(1, 1), lied_to).unwrap();
+    assert_eq!(broken(installs.install(0, ki(1, 1), lied_to)), "I2 installs");
+    let afresh = Excuse { beginnings: 1, ..NONE };
+    assert_eq!(broken(installs.install(0, ki(1, 1), afresh)), "I2 installs");
+    installs.install(0, ki(1, 1), Excuse { beginnings: 2, ..lied_to }).unwrap();
+}
+
+#[test]
+fn a_message_number_said_twice_is_seen() {
+    let (mut numbers, mi) = (Numbers::default(), MemberId::from_octets([1; 12]));
+    numbers.say(0, mi, 1).unwrap();
+    numbers.say(0, mi, 5).unwrap();
+    numbers.say(1, mi, 5).unwrap();
+    assert_eq!(broken(numbers.say(0, mi, 5)), "MN");
 }
 
 #[test]
@@ -86,10 +119,10 @@ fn i3_sees_one_name_for_two_keys_and_two_names_for_one() {
 #[test]
 fn i3_sees_key_numbers_that_do_not_rise() {
     let mut keys = Keys::default();
-    keys.rise(0, 1, ki(1, 2)).unwrap();
-    keys.rise(0, 1, ki(2, 1)).unwrap();
-    keys.rise(1, 1, ki(1, 1)).unwrap();
-    assert_eq!(broken(keys.rise(0, 1, ki(1, 2))), "I3 keys");
+    keys.rise(0, ki(1, 2), NONE).unwrap();
+    keys.rise(0, ki(2, 1), NONE).unwrap();
+    keys.rise(1, ki(1, 1), NONE).unwrap();
+    assert_eq!(broken(keys.rise(0, ki(1, 2), NONE)), "I3 keys");
 }
 
 #[test]
@@ -119,12 +152,12 @@ fn i5_sees_a_member_that_does_not_wait_for_the_key_server() {
 #[test]
 fn i6_sees_a_peer_that_is_live_without_proof() {
     let (mut proofs, own) = (Proofs::default(), MemberId::from_octets([1; 12]));
-    assert_eq!(broken(proofs.live(at(1), own, 1)), "I6 proofs");
+    assert_eq!(broken(proofs.live(at(1), own, 1, Duration::ZERO)), "I6 proofs");
     proofs.hear(at(5), own, 1);
     proofs.hear(at(4), own, 1);
-    proofs.live(at(17), own, 1).unwrap();
-    assert_eq!(broken(proofs.live(at(18), own, 1)), "I6 proofs");
-    assert_eq!(broken(proofs.live(at(6), own, 2)), "I6 proofs");
+    proofs.live(at(17), own, 1, Duration::ZERO).unwrap();
+    assert_eq!(broken(proofs.live(at(18), own, 1, Duration::ZERO)), "I6 proofs");
+    assert_eq!(broken(proofs.live(at(6), own, 2, Duration::ZERO)), "I6 proofs");
 }
 
 #[test]
@@ -147,10 +180,11 @@ fn storms_are_seen_and_a_second_later_forgotten() {
 #[test]
 fn a_busy_loop_and_a_hello_forgotten_are_seen() {
     for wake in [Some(at(5)), Some(at(4)), Some(at(8)), None] {
-        assert_eq!(broken(progress(at(5), 0, true, wake)), "progress", "{wake:?}");
+        assert_eq!(broken(progress(at(5), at(5), 0, true, wake)), "progress", "{wake:?}");
     }
+    progress(at(5), at(8), 0, true, Some(at(10))).unwrap();
     for (carrier, wake) in [(true, Some(at(7))), (false, Some(at(9))), (false, None)] {
-        progress(at(5), 0, carrier, wake).unwrap();
+        progress(at(5), at(5), 0, carrier, wake).unwrap();
     }
 }
 

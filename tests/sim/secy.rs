@@ -186,6 +186,15 @@ impl Secy {
         if self.open { Verdict::Delivered } else { Verdict::PortClosed }
     }
 
+    /// Knows no more of what it once had than it shows, as when another process takes it over.
+    pub(crate) fn forget(&mut self) {
+        self.used = self.sas.keys().copied().collect();
+    }
+
+    pub(crate) fn is_superseded(&self, ki: KeyId) -> bool {
+        self.superseded.contains(&ki)
+    }
+
     /// The SAK that it sends with, if it still can.
     pub(crate) fn sends_with(&self) -> Option<KeyId> {
         self.transmits.filter(|ki| !self.lost.contains(ki))

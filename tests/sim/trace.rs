@@ -51,6 +51,7 @@ pub(crate) enum Note {
 pub(crate) struct Trace {
     notes: VecDeque<(Time, Note)>,
     aloud: bool,
+    silent: bool,
 }
 
 /// How many notes a report shows.
@@ -59,10 +60,20 @@ const KEPT: usize = 40;
 impl Trace {
     /// Starts an empty trace, which is told as it grows where `SIM_TRACE` is set.
     pub(crate) fn new() -> Self {
-        Self { notes: VecDeque::new(), aloud: std::env::var_os("SIM_TRACE").is_some() }
+        let aloud = std::env::var_os("SIM_TRACE").is_some();
+        Self { notes: VecDeque::new(), aloud, silent: false }
     }
 
-    pub(crate) fn note(&mut self, now: Time, note: Note) {
+    /// Takes no notes, as one in a great many sessions that are well need not.
+    pub(crate) fn be_silent(&mut self) {
+        self.silent = !self.aloud;
+    }
+
+    pub(crate) fn note(&mut self, now: Time, note: impl FnOnce() -> Note) {
+        if self.silent {
+            return;
+        }
+        let note = note();
         if self.aloud {
             println!("{now} {note}");
         }

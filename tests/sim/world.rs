@@ -16,12 +16,13 @@ use macsecd::time::Time;
 use crate::link::Link;
 use crate::member::{Member, Mood, Setup};
 use crate::oracles::{
-    self, Changeover, Channel, Installs, Keys, Losses, Nonces, Proofs, Recovery, Start, Storms,
-    Talker, Violation, ensure,
+    self, Changeover, Channel, Excuse, Installs, Keys, Losses, Nonces, Numbers, Proofs, Recovery,
+    Start, Storms, Talker, Violation, ensure,
 };
 use crate::rng::Rng;
 use crate::scenario::Action;
 use crate::secy::{DataFrame, Verdict};
+use crate::tally::Tally;
 use crate::trace::{Note, Record, Trace, describe};
 
 /// Something that will happen.
@@ -32,7 +33,7 @@ pub(crate) enum Event {
     /// A data frame reaches a station.
     Data { to: usize, frame: DataFrame },
     /// A data plane carries out a command.
-    Execute { station: usize, life: u32, id: CommandId, command: SecyCommand },
+    Execute { station: usize, life: u32, id: CommandId, command: Box<SecyCommand> },
     /// A data plane answers a command.
     Answer { station: usize, life: u32, id: CommandId, result: Result<(), SecyError> },
     /// A data plane tells that it has lost an SAK.
@@ -42,7 +43,7 @@ pub(crate) enum Event {
     /// A station sends a data frame, if it may.
     Traffic { station: usize },
     /// Something that the scenario asks for.
-    Act(Action),
+    Act(Box<Action>),
 }
 
 /// An event and its moment; of two at one moment the one scheduled first comes first.
@@ -72,23 +73,6 @@ impl PartialEq for Scheduled {
 
 impl Eq for Scheduled {}
 
-/// Faults other than those of the link.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Tally {
-    pub(crate) restarts: u64,
-    pub(crate) flaps: u64,
-    pub(crate) partitions: u64,
-    pub(crate) refusals: u64,
-    pub(crate) delays: u64,
-    pub(crate) droughts: u64,
-    pub(crate) freezes: u64,
-    pub(crate) replays: u64,
-    pub(crate) reflections: u64,
-    pub(crate) forgeries: u64,
-    pub(crate) exhaustions: u64,
-    pub(crate) lost_saks: u64,
-}
-
 /// All oracles.
 #[derive(Debug, Default)]
 pub(crate) struct Oracles {
@@ -100,6 +84,9 @@ pub(crate) struct Oracles {
     pub(crate) storms: Storms,
     pub(crate) recovery: Recovery,
     pub(crate) losses: Losses,
+    pub(crate) numbers: Numbers,
+    /// Somebody with the key has told lies: what honest members owe each other is not asked for.
+    pub(crate) is_lied_to: bool,
 }
 
 pub(crate) struct World {
@@ -114,6 +101,8 @@ pub(crate) struct World {
     pub(crate) records: Vec<Rc<Record>>,
     /// While set there are no faults, so that every data frame has to arrive.
     pub(crate) lossless: bool,
+    /// How many data frames were sent.
+    pub(crate) frames: u64,
     /// How often a station sends a data frame.
     pub(crate) traffic_every: Duration,
     pub(crate) rng: Rng,
@@ -150,6 +139,7 @@ impl World {
             trace: Trace::new(),
             records: Vec::new(),
             lossless: false,
+            frames: 0,
             traffic_every: Duration::from_millis(100),
             rng,
             keys,
@@ -205,7 +195,7 @@ impl World {
                     self.happen(next.event)?;
                 }
                 (_, Some((at, station))) if at <= until => {
-                    self.now = at;
+                    self.now = at.max(self.now);
                     self.input(station, PortInput::Timeout)?;
                 }
                 (_, _) => break,
@@ -216,6 +206,11 @@ impl World {
     }
 
     fn happen(&mut self, event: Event) -> Result<(), Violation> {
+        if let Event::Mkpdu { to: station, .. } | Event::Data { to: station, .. } = event
+            && self.members[station].is_asleep(self.now)
+        {
+            return Ok(());
+        }
         if let Event::Mkpdu { to: station, .. }
         | Event::Answer { station, .. }
         | Event::Lost { station, .. }
@@ -250,8 +245,9 @@ impl World {
 
     /// Gives a driver an input and carries out what it wants.
     pub(crate) fn input(&mut self, station: usize, input: PortInput<'_>) -> Result<(), Violation> {
-        let Some(driver) = &mut self.members[station].driver else { return Ok(()) };
-        driver.handle(self.now, input);
+        let member = &mut self.members[station];
+        let Some(driver) = &mut member.driver else { return Ok(()) };
+        driver.handle(member.clock.at(self.now), input);
         self.drain(station)
     }
 
@@ -261,9 +257,12 @@ impl World {
             let Some(driver) = &mut self.members[station].driver else { return Ok(()) };
             let Some(output) = driver.poll_output() else { break };
             ensure(count < OUTPUTS_MAX, "storm", || format!("{station} never stops: {output:?}"))?;
+            if self.dies_here(station) {
+                return Ok(());
+            }
             match output {
                 PortOutput::Transmit(octets) => self.transmit(station, octets)?,
-                PortOutput::Remember(_) => {}
+                PortOutput::Remember(record) => self.members[station].remember(record),
                 PortOutput::Secy { id, command } => self.command(station, id, command)?,
                 PortOutput::PollSecy => {
                     let after = self.rng.span(SECY_MIN, SECY_MAX);
@@ -273,9 +272,11 @@ impl World {
             }
         }
         let member = &mut self.members[station];
-        member.wake = member.driver.as_ref().and_then(macsecd::port::Driver::poll_timeout);
-        let carrier = member.is_up();
-        oracles::progress(self.now, station, carrier, member.wake)
+        member.set_wake();
+        let (now, carrier) = (member.clock.at(self.now), member.is_up());
+        let known = member.clock.known_at(self.now);
+        let wake = member.driver.as_ref().and_then(macsecd::port::Driver::poll_timeout);
+        oracles::progress(now, known, station, carrier, wake)
     }
 
     pub(crate) fn transmit(&mut self, station: usize, octets: Vec<u8>) -> Result<(), Violation> {
@@ -285,20 +286,21 @@ impl World {
         let talker = Talker::Participant { station, life, ckn: record.ckn().to_vec() };
         self.oracles.storms.talk(self.now, talker)?;
         let mi = record.mi();
+        self.oracles.numbers.say(station, mi, record.mn())?;
         if !member.own.contains(&mi) {
             member.own.push(mi);
             member.heard.clear();
         }
         self.owners.insert(mi, station);
         self.records.push(Rc::clone(&record));
-        self.trace.note(self.now, Note::Sent(Rc::clone(&record)));
-        if !self.members[station].carrier {
+        self.trace.note(self.now, || Note::Sent(Rc::clone(&record)));
+        if !self.members[station].carrier || self.members[station].is_asleep(self.now) {
             return Ok(());
         }
         for to in (0..self.members.len()).filter(|&to| to != station) {
             let arrivals = self.link.carry(&mut self.rng, station, to);
             if arrivals == [None, None] {
-                self.trace.note(self.now, Note::Lost { to, record: Rc::clone(&record) });
+                self.trace.note(self.now, || Note::Lost { to, record: Rc::clone(&record) });
             }
             for arrival in arrivals.into_iter().flatten() {
                 let bits = record.octets.len() * 8;
@@ -332,7 +334,7 @@ impl World {
     }
 
     pub(crate) fn heard(&mut self, to: usize, how: &'static str, record: &Rc<Record>) {
-        self.trace.note(self.now, Note::Heard { to, how, record: Rc::clone(record) });
+        self.trace.note(self.now, || Note::Heard { to, how, record: Rc::clone(record) });
     }
 
     fn command(
@@ -341,7 +343,7 @@ impl World {
         id: CommandId,
         command: SecyCommand,
     ) -> Result<(), Violation> {
-        self.trace.note(self.now, Note::Command { station, what: describe(&command) });
+        self.trace.note(self.now, || Note::Command { station, what: describe(&command) });
         let life = self.members[station].life;
         self.oracles.storms.talk(self.now, Talker::Commander { station, life })?;
         if let SecyCommand::InstallSak(install) = &command {
@@ -359,12 +361,15 @@ impl World {
         member.unanswered += 1;
         let at = self.now.after(after).max(member.busy_until.0);
         member.busy_until.0 = at;
-        self.schedule_at(at, Event::Execute { station, life, id, command });
+        self.schedule_at(at, Event::Execute { station, life, id, command: Box::new(command) });
         Ok(())
     }
 
     /// I5, asked when a station decides to transmit with an SAK.
     fn check_start(&mut self, station: usize, ki: KeyId) -> Result<(), Violation> {
+        if self.oracles.is_lied_to {
+            return Ok(());
+        }
         let member = &self.members[station];
         let Some(status) = member.status(self.now) else { return Ok(()) };
         let principal = status.participants.iter().filter(|of| of.principal);
@@ -375,7 +380,7 @@ impl World {
             self.members[server].sci()
         });
         let start = Start { station, sci: member.sci(), ki, server, peers: &peers };
-        self.oracles.changeover.start(self.now, &start)
+        self.oracles.changeover.start(member.clock.known_at(self.now), &start)
     }
 
     fn execute(
@@ -385,8 +390,15 @@ impl World {
         id: CommandId,
         command: &SecyCommand,
     ) -> Result<(), Violation> {
-        if self.members[station].life != life {
-            return Ok(());
+        let member = &mut self.members[station];
+        if member.life != life {
+            // The last ones of a daemon that died are carried out all the same, up to the next.
+            let ours = member.driver.is_none() && member.life == life + 1;
+            if !ours || member.keeping.carried_out == 0 {
+                return Ok(());
+            }
+            member.keeping.carried_out -= 1;
+            return self.carry_out(station, command).map(drop);
         }
         let Mood { refusal, refusals, delay } = self.members[station].mood;
         let result = if refusals.include(command) && self.rng.chance(refusal) {
@@ -396,8 +408,8 @@ impl World {
         } else {
             self.carry_out(station, command)?
         };
-        let what = format!("{} {result:?}", describe(command));
-        self.trace.note(self.now, Note::Answer { station, what });
+        let answer = || format!("{} {result:?}", describe(command));
+        self.trace.note(self.now, || Note::Answer { station, what: answer() });
         let after = self.rng.span(SECY_MIN, SECY_MAX) + self.rng.span(Duration::ZERO, delay);
         let member = &mut self.members[station];
         let at = self.now.after(after).max(member.busy_until.1);
@@ -412,6 +424,7 @@ impl World {
         station: usize,
         command: &SecyCommand,
     ) -> Result<Result<(), SecyError>, Violation> {
+        let is_lied_to = self.oracles.is_lied_to;
         let Oracles { installs, keys, changeover, .. } = &mut self.oracles;
         let member = &mut self.members[station];
         let sak = match command {
@@ -431,9 +444,11 @@ impl World {
         match command {
             SecyCommand::InstallSak(install) => {
                 let ki = install.key.ki;
-                installs.install(station, ki)?;
-                keys.rise(station, member.life, ki)?;
-                changeover.installed(self.now, ki, station);
+                let (is_stale, beginnings) = (member.keeping.is_stale, member.beginnings);
+                let excuse = Excuse { is_stale, is_lied_to, beginnings };
+                installs.install(station, ki, excuse)?;
+                keys.rise(station, ki, excuse)?;
+                changeover.installed(member.clock.known_at(self.now), ki, station);
                 install.receive.iter().for_each(|of| changeover.receives(ki, station, of.sci));
             }
             SecyCommand::AddReceiver { ki, member } => {
@@ -471,10 +486,12 @@ impl World {
         let protects = member.secy.settings.is_some_and(|settings| settings.protect);
         oracles::not_in_clear(station, member.must_secure(), member.secy.open, protects)?;
         let sci = member.sci();
-        if member.is_up()
+        if member.carrier
+            && !member.is_asleep(self.now)
             && let Some(frame) = member.secy.protect(sci, lossless)
         {
             let by = frame.ssci.map_or(Channel::Full(sci), Channel::Short);
+            self.frames += 1;
             self.oracles.nonces.spend(frame.sak, by, frame.pn)?;
             for to in (0..self.members.len()).filter(|&to| to != station) {
                 self.oracles.losses.due += u64::from(lossless);
@@ -494,7 +511,8 @@ impl World {
         let (now, pair) = (self.now, self.members.len() == 2);
         let member = &mut self.members[station];
         let early = now.since(member.proofs_checked) < PROOFS_EVERY;
-        if !pair || early || member.frozen_until > now {
+        let stood = member.clock.stood;
+        if !pair || early || member.frozen_until > now || self.oracles.is_lied_to {
             return Ok(());
         }
         member.proofs_checked = now;
@@ -503,14 +521,14 @@ impl World {
         for of in &status.participants {
             for peer in of.peers.iter().filter(|peer| peer.live) {
                 let owner = self.owners.get(&peer.mi).copied().unwrap_or(station);
-                self.oracles.proofs.live(now, of.mi, owner)?;
+                self.oracles.proofs.live(now, of.mi, owner, stood)?;
             }
         }
         Ok(())
     }
 
     fn receive_data(&mut self, to: usize, frame: &DataFrame) -> Result<(), Violation> {
-        if !self.members[to].is_up() {
+        if !self.members[to].carrier {
             return Ok(());
         }
         let verdict = self.members[to].secy.validate(frame);

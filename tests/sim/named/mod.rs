@@ -1,6 +1,9 @@
 //! Scenarios that have a name: each of them once, step by step, under all oracles.
 
+mod clocks;
+mod crashes;
 mod faults;
+mod insiders;
 mod joining;
 mod keys;
 mod losses;
