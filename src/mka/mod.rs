@@ -43,6 +43,8 @@ mod progress;
 mod quirk_tests;
 mod receive;
 #[cfg(test)]
+mod redo_tests;
+#[cfg(test)]
 mod refusal_tests;
 mod rollover;
 #[cfg(test)]

@@ -426,6 +426,15 @@ mod tests {
         assert_eq!(peers.iter().count(), 1);
     }
 
+    /// What another of its MIs was heard of before goes, proved or not.
+    #[test]
+    fn a_restarted_peer_replaces_whatever_was_heard_of_its_sci_before() {
+        let mut peers = Peers::new(LIFE);
+        peers.hear(at(0), &basic(1, 1, 1), false).unwrap();
+        peers.hear(at(10), &basic(2, 1, 1), true).unwrap();
+        assert_eq!((live(&peers), peers.iter().count()), (vec![2], 1));
+    }
+
     #[test]
     fn a_late_message_of_the_former_self_does_not_bring_it_back() {
         let mut peers = Peers::new(LIFE);

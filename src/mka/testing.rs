@@ -97,6 +97,8 @@ pub(crate) struct Station {
     pub(crate) refuse: bool,
     /// Answers these with a refusal.
     pub(crate) denies: fn(&SecyCommand) -> bool,
+    /// Says of every SAK that is to be removed that there is none.
+    pub(crate) gone: bool,
     /// Takes the randomness away.
     pub(crate) dry: Arc<AtomicBool>,
 }
@@ -114,6 +116,7 @@ impl Station {
             effects_left: None,
             refuse: false,
             denies: |_| false,
+            gone: false,
             dry,
         }
     }
@@ -135,9 +138,12 @@ impl Station {
                 Output::Remember(memory) => self.memory = memory,
                 Output::Secy { id, command } => {
                     let refuse = self.refuse || (self.denies)(&command);
+                    let result = match command {
+                        SecyCommand::RemoveSak(ki) if self.gone => Err(SecyError::NoSuchKey(ki)),
+                        _ if refuse => Err(SecyError::Invalid("refused by the test")),
+                        _ => Ok(()),
+                    };
                     self.commands.push(command);
-                    let refused = Err(SecyError::Invalid("refused by the test"));
-                    let result = if refuse { refused } else { Ok(()) };
                     self.kay.handle(now, Input::Secy { id, result });
                 }
             }

@@ -275,6 +275,14 @@ fn three_in_order(stations: usize, span: Duration, budget: Budget) -> Bounds {
     Bounds::secured(stations, span, budget).in_order()
 }
 
+/// Besides, one frame is lost, repeated, late or overtaken.
+#[test]
+fn three_members_survive_a_crash_and_a_fault_of_the_segment() {
+    let budget = Budget { frames: 1, crashes: 1, ..Budget::NONE };
+    let span = if is_full() { 2 * SECOND } else { SECOND };
+    explore_from("three secured, in order", three_in_order, (3, span), (budget, budget));
+}
+
 /// The first is key server: its crash hands the port over to the second, and back again.
 #[test]
 fn three_members_survive_a_crash() {
