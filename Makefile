@@ -11,6 +11,9 @@ SUITE ?= gcm-aes-xpn-256
 SESSIONS ?= 10000
 REKEYS ?= 1000
 FUZZ_SECONDS ?= 60
+SHARD ?= 0/1
+# Of the core's tests outside of it, those that a mutant can fail quickly.
+MUTANT_TESTS := $(addprefix --test ,vectors_mka vectors_frames mkpdu_properties sim)
 FUZZ_TARGETS := mkpdu frame config kay
 DENY_VERSION := 0.20.2
 # The exposure of the unit, in tenths, that `make units` accepts (docs/adr/0007).
@@ -57,6 +60,15 @@ model: tools ## the models of MKA, explored to the end of their bounds
 	  BEGIN { want["states"]; want["transitions"]; want["counterexamples"]; want["seconds"] } \
 	  END { if (!sum["states"]) { print "model: no result"; exit 1 }; \
 	    printf "model: ok states=%d counterexamples=%d transitions=%d seconds=%d\n", sum["states"], sum["counterexamples"], sum["transitions"], sum["seconds"] }' target/model.log
+
+# The quick tests first; the slow ones see only what those let live.
+.PHONY: mutants
+mutants: tools ## the core with one defect at a time; SHARD=0/1 of all, needs cargo-mutants
+	@cargo mutants --version >/dev/null 2>&1 || { echo "mutants: 'cargo install --locked cargo-mutants' first"; exit 1; }
+	mkdir -p target/mutants
+	cargo mutants -o target/mutants --shard $(SHARD) --sharding round-robin -- --lib -- --skip model_tests --skip group_tests || [[ $$? =~ ^[23]$$ ]]
+	cargo mutants -o target/mutants --shard $(SHARD) --sharding round-robin --iterate -- --lib $(MUTANT_TESTS) || [[ $$? =~ ^[23]$$ ]]
+	@cat target/mutants/mutants.out/missed.txt
 
 .PHONY: lint
 lint: ## formatting, and clippy on both feature sets
