@@ -152,5 +152,6 @@ mod tests {
             KeyRingError::SameIck(..)
         ));
         assert!(KeyRing::new(vec![long, key(&[7; 18], 2)]).is_ok());
+        assert!(KeyRing::new(vec![key(b"a", 1), key(b"b", 1)]).is_ok(), "names that differ early");
     }
 }

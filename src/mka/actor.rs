@@ -149,4 +149,14 @@ mod tests {
         assert_eq!(actor.judge(much_later, MessageNumber(1)), Mention::Stale);
         assert_eq!(actor.judge(much_later, MessageNumber(2)), Mention::Recent);
     }
+
+    /// However long the KaY runs.
+    #[test]
+    fn no_more_is_kept_than_is_recent() {
+        let mut actor = Actor::new(LIFE, &mut Seeded::new(1)).unwrap();
+        for second in 0..1000 {
+            actor.number(Time::ZERO.after(Duration::from_secs(second)));
+        }
+        assert_eq!(actor.sent.len(), 7);
+    }
 }

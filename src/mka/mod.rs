@@ -52,6 +52,8 @@ mod rollover_tests;
 mod sak;
 mod serve;
 mod settle;
+#[cfg(test)]
+mod small_tests;
 mod speak;
 mod ssci;
 mod status;

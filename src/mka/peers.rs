@@ -458,6 +458,37 @@ mod tests {
     }
 
     #[test]
+    fn live_peers_past_the_limit_are_refused_and_those_that_are_stay() {
+        let mut peers = Peers::new(LIFE);
+        let last = u8::try_from(LIVE_MAX).unwrap();
+        for mi in 0..last {
+            peers.hear(at(0), &basic(mi, mi, 1), true).unwrap();
+        }
+        assert_eq!(peers.hear(at(1), &basic(last, last, 1), true), Err(Discard::PeersFull));
+        peers.hear(at(1), &basic(last, last, 1), false).unwrap();
+        assert_eq!(peers.hear(at(2), &basic(last, last, 2), true), Err(Discard::PeersFull));
+        assert!(peers.hear(at(3), &basic(0, 0, 2), true).is_ok());
+        assert_eq!(peers.live().count(), LIVE_MAX);
+    }
+
+    #[test]
+    fn what_is_only_told_of_or_gone_is_bounded_as_well() {
+        let mut peers = Peers::new(LIFE);
+        let own = MemberId::from_octets([255; 12]);
+        peers.hear(at(0), &basic(200, 200, 1), true).unwrap();
+        let entry = |mi| PeerEntry { mi: MemberId::from_octets([mi; 12]), mn: MessageNumber(1) };
+        let many: Vec<_> = (0..100).map(entry).collect();
+        peers.told_of(at(0), &many, own);
+        assert_eq!(peers.potential_entries().len(), POTENTIAL_MAX);
+        for mi in 0..100 {
+            peers.bury(at(0), MemberId::from_octets([mi; 12]));
+        }
+        assert_eq!(peers.former.len(), POTENTIAL_MAX);
+        peers.handle_timeout(at(12_000));
+        assert_eq!(peers.former.len(), 0);
+    }
+
+    #[test]
     fn whom_a_live_peer_lists_becomes_potential_but_mns_are_not_taken_over() {
         let (mut peers, own) = (Peers::new(LIFE), MemberId::from_octets([9; 12]));
         peers.hear(at(0), &basic(1, 1, 5), true).unwrap();
