@@ -18,7 +18,9 @@ fn secured(mut pair: Pair) -> Pair {
 #[test]
 fn a_server_is_followed_to_the_ca_where_it_has_its_keys() {
     let (ours, theirs) = (ring(&[(1, 7), (2, 9)]), ring(&[(2, 9), (1, 7)]));
-    let pair = secured(Pair::with_keys(policy(1, 200), &ours, policy(2, 16), &theirs));
+    let mut pair = secured(Pair::with_keys(policy(1, 200), &ours, policy(2, 16), &theirs));
+    pair.run(10 * SECOND);
+    assert_eq!((pair.a.state(), pair.b.state()), (PortState::Secured, PortState::Secured));
     let principal = |station: &super::testing::Station| {
         let status = station.kay.status(pair.now);
         status.participants.into_iter().find(|of| of.principal).map(|of| of.ckn)
@@ -33,6 +35,16 @@ fn without_delay_protection_no_lowest_packet_number_is_raised() {
     pair.run(10 * SECOND);
     let raises = |of: &SecyCommand| matches!(of, SecyCommand::RaiseLowestPn { .. });
     assert!(!pair.a.commands.iter().chain(&pair.b.commands).any(raises));
+}
+
+#[test]
+fn a_hello_goes_out_as_soon_as_the_link_is_back() {
+    let mut pair = secured(Pair::new(policy(1, 16), policy(2, 200)));
+    pair.a.handle(pair.now, Input::Carrier(false));
+    pair.run(SECOND / 4);
+    assert!(pair.a.sent.is_empty());
+    pair.a.handle(pair.now, Input::Carrier(true));
+    assert_eq!(pair.a.sent.len(), 1);
 }
 
 #[test]

@@ -178,6 +178,15 @@ mod tests {
         assert_eq!(SakUseSet::decode(&raw(&octets)), Ok(SakUseSet::Keys(SakUse::default())));
     }
 
+    /// Only where both are zero is there no key.
+    #[test]
+    fn a_key_of_number_0_is_a_key() {
+        let ki = KeyId { number: KeyNumber(0), ..key(1, 0, true, true).ki };
+        let latest = Some(SakUseKey { ki, ..key(1, 0, true, true) });
+        let keys = SakUseSet::Keys(SakUse { latest, ..SakUse::default() });
+        assert_eq!(SakUseSet::decode(&raw(&written(|out| keys.encode(out)))), Ok(keys));
+    }
+
     #[test]
     fn a_sender_without_macsec_sends_no_keys() {
         let octets = written(|out| SakUseSet::Unsupported.encode(out));
