@@ -102,6 +102,7 @@ fn fork_participant(of: &Participant) -> Participant {
         ick: of.key.cak.ick(&of.key.ckn),
         kek: of.key.cak.kek(&of.key.ckn),
         seal: of.key.cak.seal(&of.key.ckn),
+        token: of.token,
         actor: of.actor.clone(),
         peers: of.peers.clone(),
         pace: of.pace.clone(),
