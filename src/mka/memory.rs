@@ -9,7 +9,9 @@
 //! after. Should the last ones not have been kept all the same, the one after goes by one that is a
 //! little older, and repeats nothing: it passes over more numbers than can have been used since, and
 //! takes no SAK before it is heard again. Where the data plane has an SAK
-//! that the record does not know of, it is too old ([`Memory::is_older_than`]). It is sealed with a key of the CAK that is in use: a record that somebody else has made, or
+//! that the record does not know of, it is too old ([`Memory::is_older_than`]).
+//!
+//! It is sealed with a key of the CAK that is in use: a record that somebody else has made, or
 //! that was made under another configuration, is refused. Where anything does not fit, nothing of it
 //! is used, and the KaY begins afresh with a new MI.
 
@@ -367,7 +369,8 @@ impl Kay {
     }
 
     /// Goes on where an earlier KaY was, with carrier, and with what the data plane has `kept` of
-    /// [`Memory::saks`], where it has none that is newer ([`Memory::is_older_than`]): it sends and receives with that now, and the Controlled Port is as it was.
+    /// [`Memory::saks`], where it has none that is newer ([`Memory::is_older_than`]): it sends and
+    /// receives with that now, and the Controlled Port is as it was.
     ///
     /// # Errors
     ///
@@ -442,7 +445,8 @@ impl Kay {
             match (there, &mut sak.receivers) {
                 (Some(there), Some(receivers)) => {
                     for (sci, present) in receivers {
-                        *present &= there.receivers.contains_key(sci);
+                        // Whoever was to be removed may still be there.
+                        *present = there.receivers.contains_key(sci);
                     }
                 }
                 (_, receivers) => *receivers = None,

@@ -61,6 +61,9 @@ impl World {
         if member.driver.is_some() {
             return Ok(());
         }
+        if member.keeping.has_died {
+            return self.start(station, Found::Last);
+        }
         member.boot(member.clock.at(self.now), &self.keys);
         let link = if member.carrier { PortLink::Up } else { PortLink::Down };
         self.input(station, PortInput::Link(link))
@@ -172,7 +175,7 @@ impl World {
             if !member.carrier {
                 self.set_carrier(station, true)?;
             }
-            self.start(station, Found::Last)?;
+            self.boot(station)?;
         }
         self.oracles.recovery.begin(self.now);
         Ok(())

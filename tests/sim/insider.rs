@@ -89,6 +89,9 @@ impl World {
         mkpdu.basic.sci = Sci::new(address, 1);
         mkpdu.basic.mi = MemberId::from_octets(self.octets());
         mkpdu.basic.mn = MessageNumber(1 + self.rng.below(100) as u32);
+        // An SAK that was used already, under another name, is not told from a new one: whoever
+        // could do this has the SAK.
+        mkpdu.distributed_sak = None;
     }
 
     /// The MI of a station, and a message number that it has said not long ago.

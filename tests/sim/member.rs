@@ -156,6 +156,7 @@ impl Member {
         self.beginnings += 1;
         self.keeping.keep(None);
         (self.keeping.halt, self.keeping.carried_out) = (None, 0);
+        self.keeping.has_died = false;
     }
 
     /// Starts anew: nothing survives but the policy, the keys and the address.

@@ -56,6 +56,8 @@ pub(crate) struct Keeping {
     pub(crate) halt: Option<Halt>,
     /// How many commands of the life before are still carried out.
     pub(crate) carried_out: usize,
+    /// The daemon has died and was not started since.
+    pub(crate) has_died: bool,
     /// How many outputs were carried out in all lives.
     pub(crate) effects: usize,
     /// It went by a record that was not the last one, which excuses an SAK that is installed again
@@ -118,17 +120,16 @@ impl World {
         self.tally.halts += 1;
         member.end_daemon();
         member.keeping.carried_out = halt.carried_out;
+        member.keeping.has_died = true;
         self.trace.note(self.now, || Note::Event(format!("station {station} dies: {halt:?}")));
         self.schedule(halt.downtime, Event::Act(Box::new(Action::Start(station, halt.found))));
     }
 
     /// Starts a daemon where one has died.
     pub(crate) fn start(&mut self, station: usize, found: Found) -> Result<(), Violation> {
-        if self.members[station].driver.is_some() {
+        let member = &mut self.members[station];
+        if member.driver.is_some() || !std::mem::take(&mut member.keeping.has_died) {
             return Ok(());
-        }
-        if !self.members[station].keeping.wanted {
-            return self.boot(station);
         }
         let record = self.find(station, found);
         let member = &mut self.members[station];

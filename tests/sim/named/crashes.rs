@@ -25,7 +25,7 @@ enum Script {
 use Script::{Agreement, Joins, Leaves, Rekey, Rollover, Takes};
 
 /// How long a script goes on, and how long afterwards all must stand well.
-const SPAN: Duration = secs(6);
+const SPAN: Duration = secs(8);
 
 impl Script {
     /// The stations, as they are before it begins.
