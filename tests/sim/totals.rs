@@ -156,7 +156,7 @@ impl Run {
                 }
             }
             totals.add(&world);
-            if seed % NEWS_EVERY == 0 {
+            if seed.is_multiple_of(NEWS_EVERY) {
                 println!("sim: at seed {seed} after {:.0?}", self.begun.elapsed());
             }
         }
