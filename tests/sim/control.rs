@@ -5,7 +5,7 @@ use std::time::Duration;
 use macsecd::port::{Link as PortLink, PortInput};
 
 use crate::member::Mood;
-use crate::oracles::Violation;
+use crate::oracles::{Storms, Violation};
 use crate::restart::Found;
 use crate::rng::Rng;
 use crate::scenario::Action;
@@ -127,6 +127,8 @@ impl World {
             _ => return,
         };
         self.members[station].set_wake();
+        // By its own clock it may talk anew.
+        self.oracles.storms = Storms::default();
     }
 
     pub(crate) fn suspend(&mut self, station: usize, span: Duration) {
