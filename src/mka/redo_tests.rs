@@ -70,7 +70,10 @@ fn a_member_that_left_and_was_not_removed_is_removed_again() {
     let denies: fn(&SecyCommand) -> bool = |of| matches!(of, SecyCommand::RemoveReceiver(_));
     let mut group = group(denies);
     group.stations.pop();
-    while count(&group.stations[0], denies) == 0 {
+    for _ in 0..10_000 {
+        if count(&group.stations[0], denies) > 0 {
+            break;
+        }
         group.run(MILLIS);
     }
     group.run(2 * SECOND - MILLIS);
@@ -90,7 +93,10 @@ fn an_old_sak_that_was_not_removed_is_removed_again() {
     asks_again(pair, denies, |pair| {
         pair.a.kay.rekey(pair.now).unwrap();
         pair.a.handle(pair.now, Input::Timeout);
-        while count(&pair.a, |of| matches!(of, SecyCommand::RemoveSak(_))) == 0 {
+        for _ in 0..10_000 {
+            if count(&pair.a, |of| matches!(of, SecyCommand::RemoveSak(_))) > 0 {
+                break;
+            }
             pair.run(MILLIS);
         }
     });

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::testing::{Pair, policy, ring};
-use super::{Input, PortState};
-use crate::secy::SecyCommand;
+use super::{Input, Policy, PortState};
+use crate::ident::{CipherSuite, ConfidentialityOffset, PacketNumber};
+use crate::secy::{SecyCommand, TxProgress};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -45,6 +46,32 @@ fn a_hello_goes_out_as_soon_as_the_link_is_back() {
     assert!(pair.a.sent.is_empty());
     pair.a.handle(pair.now, Input::Carrier(true));
     assert_eq!(pair.a.sent.len(), 1);
+}
+
+#[test]
+fn an_offset_is_used_with_a_suite_that_knows_it() {
+    let with = |station, priority| Policy {
+        cipher_suites: vec![CipherSuite::GcmAes128],
+        offset: ConfidentialityOffset::Offset30,
+        ..policy(station, priority)
+    };
+    let pair = secured(Pair::new(with(1, 16), with(2, 200)));
+    for station in [&pair.a, &pair.b] {
+        let offset = station.kay.status(pair.now).sak.unwrap().offset;
+        assert_eq!(offset, ConfidentialityOffset::Offset30);
+    }
+}
+
+#[test]
+fn what_is_spent_of_the_packet_numbers_is_shown_as_a_part_of_all() {
+    let suite = vec![CipherSuite::GcmAes128];
+    let with = |of| Policy { cipher_suites: suite.clone(), ..of };
+    let mut pair = secured(Pair::new(with(policy(1, 16)), with(policy(2, 200))));
+    let ki = pair.a.kay.status(pair.now).sak.unwrap().ki;
+    let next_pn = PacketNumber(0x4000_0001);
+    pair.a.handle(pair.now, Input::TxProgress(TxProgress { ki, next_pn }));
+    let spent = pair.a.kay.status(pair.now).sak.unwrap().pn_used_ratio;
+    assert!((spent - 0.25).abs() < 1e-6, "{spent}");
 }
 
 #[test]
@@ -92,7 +119,7 @@ fn a_server_that_we_lost_and_that_did_not_lose_us_makes_us_another_sak() {
     pair.run(4 * SECOND);
     let first = pair.a.kay.status(pair.now).sak.unwrap().ki;
     // What the server says does not arrive, and what we say does.
-    let end = pair.now.after(7 * SECOND);
+    let end = pair.now.after(6 * SECOND);
     while pair.now < end {
         pair.now = pair.now.after(SECOND / 2);
         pair.b.handle(pair.now, Input::Timeout);

@@ -208,7 +208,7 @@ mod tests {
         let mut table = receiving(&[PEER, THIRD]);
         table.add_receiver(&another_key(2), an(2), member(PEER, None)).unwrap();
         table.remove_key(ki(1));
-        assert_eq!(table.channels(), BTreeSet::from([PEER]));
+        assert_eq!((table.channels(), table.channel_count()), (BTreeSet::from([PEER]), 1));
         assert_eq!(table.sas().map(|sa| (sa.sci(), sa.ki())).collect::<Vec<_>>(), [(PEER, ki(2))]);
     }
 
