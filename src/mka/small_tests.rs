@@ -75,6 +75,38 @@ fn what_is_spent_of_the_packet_numbers_is_shown_as_a_part_of_all() {
 }
 
 #[test]
+fn another_sak_waits_until_the_one_before_has_arrived() {
+    let mut pair = secured(Pair::new(policy(1, 16), policy(2, 200)));
+    pair.run(4 * SECOND);
+    pair.cut = true;
+    let installs = |pair: &Pair| {
+        let commands = pair.a.commands.iter();
+        commands.filter(|of| matches!(of, SecyCommand::InstallSak(_))).count()
+    };
+    for _ in 0..2 {
+        pair.a.kay.rekey(pair.now).unwrap();
+        pair.a.handle(pair.now, Input::Timeout);
+        pair.run(SECOND);
+        assert_eq!(installs(&pair), 2);
+    }
+    pair.cut = false;
+    pair.run(5 * SECOND);
+    assert_eq!(installs(&pair), 3);
+}
+
+#[test]
+fn saks_that_nothing_refers_to_are_forgotten() {
+    let mut pair = secured(Pair::new(policy(1, 16), policy(2, 200)));
+    for _ in 0..10 {
+        pair.a.kay.rekey(pair.now).unwrap();
+        pair.a.handle(pair.now, Input::Timeout);
+        pair.run(4 * SECOND);
+        assert_eq!(pair.a.kay.saks.iter_mut().count(), 1);
+        assert_eq!(pair.b.kay.saks.iter_mut().count(), 1);
+    }
+}
+
+#[test]
 fn a_distribution_is_over_when_all_receive() {
     let mut pair = Pair::new(policy(1, 16), policy(2, 200));
     pair.b.refuse = true;

@@ -138,11 +138,11 @@ impl Station {
                 Output::Remember(memory) => self.memory = memory,
                 Output::Secy { id, command } => {
                     let refuse = self.refuse || (self.denies)(&command);
-                    let result = match command {
-                        SecyCommand::RemoveSak(ki) if self.gone => Err(SecyError::NoSuchKey(ki)),
-                        _ if refuse => Err(SecyError::Invalid("refused by the test")),
-                        _ => Ok(()),
-                    };
+                    let refused = Err(SecyError::Invalid("refused by the test"));
+                    let mut result = if refuse { refused } else { Ok(()) };
+                    if let (SecyCommand::RemoveSak(ki), true) = (&command, self.gone) {
+                        result = Err(SecyError::NoSuchKey(*ki));
+                    }
                     self.commands.push(command);
                     self.kay.handle(now, Input::Secy { id, result });
                 }
