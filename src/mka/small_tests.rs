@@ -63,10 +63,11 @@ fn an_offset_is_used_with_a_suite_that_knows_it() {
 }
 
 #[test]
-fn what_is_spent_of_the_packet_numbers_is_shown_as_a_part_of_all() {
+fn numbers_of_32_bits_are_shown_as_a_part_of_all_and_have_no_xpn_set() {
     let suite = vec![CipherSuite::GcmAes128];
     let with = |of| Policy { cipher_suites: suite.clone(), ..of };
     let mut pair = secured(Pair::new(with(policy(1, 16)), with(policy(2, 200))));
+    assert!(pair.wire.iter().all(|frame| super::testing::read(frame).xpn.is_none()));
     let ki = pair.a.kay.status(pair.now).sak.unwrap().ki;
     let next_pn = PacketNumber(0x4000_0001);
     pair.a.handle(pair.now, Input::TxProgress(TxProgress { ki, next_pn }));
