@@ -199,7 +199,7 @@ impl Supervisor {
                 (Change::None, Some(port)) => (port, None),
                 (Change::Add, _) => (self.start(plan, Duration::ZERO), Some("added")),
                 (Change::Restart | Change::None | Change::Keys, _) => {
-                    (self.start(plan, Duration::ZERO), Some("started afresh"))
+                    (self.start(plan, Duration::ZERO), Some("changed"))
                 }
             };
             if matches!(change, Change::Add | Change::Restart) {

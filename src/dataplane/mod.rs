@@ -145,6 +145,24 @@ impl Dataplane {
         }
     }
 
+    /// The keys that were there when the data plane was started and that nobody expected. They have
+    /// gone.
+    #[must_use]
+    pub fn unexpected(&self) -> &[KeyId] {
+        match self {
+            Self::Kernel(plane) => plane.unexpected(),
+            Self::Userspace(plane) => plane.unexpected(),
+        }
+    }
+
+    /// Lets go of what [`Dataplane::kept`] gave, so that the keys go with those who use them.
+    pub fn forget_kept(&mut self) {
+        match self {
+            Self::Kernel(_) => {}
+            Self::Userspace(plane) => plane.forget_kept(),
+        }
+    }
+
     /// Tells what had been counted and how far packet numbers had come when it last did something
     /// or looked.
     #[must_use]

@@ -258,6 +258,11 @@ impl Cp {
         self.missed().is_some() && !self.has_next()
     }
 
+    /// Whether another key has taken over from this one.
+    pub(super) fn is_superseded(&self, ki: KeyId) -> bool {
+        self.latest_tx && self.old.is_some_and(|slot| slot.ki == ki)
+    }
+
     /// Whether the data plane was told to have this key.
     pub(super) fn is_installed(&self, ki: KeyId) -> bool {
         [self.latest, self.old].into_iter().flatten().any(|slot| slot.ki == ki)

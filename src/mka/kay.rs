@@ -16,7 +16,7 @@ use super::peers::JITTER;
 use super::policy::Policy;
 use super::progress::Progress;
 use super::rollover::Rollover;
-use super::sak::{Distribution, Saks};
+use super::sak::{Distribution, KnownSak, Saks};
 use super::status::{
     Distributing, Evidence, KeyServer, ParticipantStatus, PeerStatus, PortState, SakStatus, Status,
 };
@@ -251,8 +251,13 @@ impl Kay {
         if led.is_some_and(|key| !self.participants.iter().any(|of| kept(of, &key))) {
             self.rollover.bridge = Some(now.after(life));
         }
+        let newest = self.cp.newest().and_then(|slot| self.saks.get(slot.ki));
+        let stays =
+            |sak: &KnownSak| self.participants.iter().any(|of| of.ckn() == &sak.wrapped.ckn);
+        if !newest.is_some_and(stays) {
+            self.held = None;
+        }
         self.principal = None;
-        self.held = None;
         self.now = self.now.max(now);
         self.settle(self.now);
         Ok(())

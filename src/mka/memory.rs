@@ -213,7 +213,11 @@ impl Memory {
     /// and has not done it, that is to be removed.
     #[must_use]
     pub fn saks(&self) -> Vec<InstalledSak> {
-        let in_use = self.record.cp.transmits_with().map(|slot| slot.ki);
+        let transmit = |ki: KeyId| match self.record.cp.transmits_with() {
+            Some(in_use) if in_use.ki == ki => TransmitState::Transmitting,
+            Some(_) if self.record.cp.is_superseded(ki) => TransmitState::Superseded,
+            Some(_) | None => TransmitState::Waiting,
+        };
         // Whoever has left is among the receivers: it may still be there, or come back.
         let installed = |sak: &KnownSak| {
             let receivers = sak.receivers.as_ref()?.keys();
@@ -224,11 +228,7 @@ impl Memory {
                 receivers: receivers
                     .filter_map(|&sci| Some((sci, sak.member_by_sci(sci)?)))
                     .collect(),
-                transmit: if in_use == Some(sak.key.ki) {
-                    TransmitState::Transmitting
-                } else {
-                    TransmitState::Waiting
-                },
+                transmit: transmit(sak.key.ki),
             })
         };
         self.saks.iter().filter_map(installed).collect()
@@ -326,6 +326,8 @@ impl Kay {
             [record.as_slice(), &seal].concat()
         });
         self.remembered.last = record;
+        // One that is still to be kept is older than this one.
+        self.outputs.retain(|output| !matches!(output, Output::Remember(_)));
         self.outputs.push_front(Output::Remember(sealed));
     }
 
@@ -440,13 +442,16 @@ impl Kay {
         let transmitting = transmitting.map(|sak| sak.key.ki).ok_or(Forgotten::Keys)?;
         let again = self.cp.resume(transmitting, is_kept).ok_or(Forgotten::Keys)?;
         let slots: Vec<_> = self.cp.slots().map(|slot| slot.ki).collect();
+        let mut deaf = false;
         for sak in self.saks.iter_mut() {
             let there = whole.iter().find(|there| there.key.ki == sak.key.ki);
             match (there, &mut sak.receivers) {
                 (Some(there), Some(receivers)) => {
                     for (sci, present) in receivers {
                         // Whoever was to be removed may still be there.
-                        *present = there.receivers.contains_key(sci);
+                        let is_there = there.receivers.contains_key(sci);
+                        deaf |= *present && !is_there && there.key.ki == transmitting;
+                        *present = is_there;
                     }
                 }
                 (_, receivers) => *receivers = None,
@@ -463,12 +468,30 @@ impl Kay {
             }
             self.command(SecyCommand::RemoveSak(ki));
         }
+        self.make_good(transmitting, deaf);
         let missing = |ki: &KeyId| !is_kept(*ki) && self.cp.is_installed(*ki);
         let missing: Vec<_> = slots.into_iter().filter(missing).collect();
         for ki in missing {
             self.sak_lost(now, ki);
         }
         Ok(())
+    }
+}
+
+impl Kay {
+    /// As key server, has another SAK made where the one in use is not what it would be now, or we
+    /// are deaf to somebody under it; and hands out none that is not there.
+    fn make_good(&mut self, in_use: KeyId, deaf: bool) {
+        let lost = |of: &Distribution| !self.cp.slots().any(|slot| slot.ki == of.ki);
+        if self.distribution.as_ref().is_some_and(lost) {
+            self.distribution = None;
+        }
+        if !self.is_server() {
+            return;
+        }
+        let wanted = self.principal.and_then(|index| self.cipher_for(index));
+        let is = self.saks.get(in_use).map(|sak| (sak.key.suite, sak.key.offset));
+        self.rekey_wanted |= deaf || (wanted.is_some() && is != wanted);
     }
 }
 

@@ -143,7 +143,8 @@ impl Saks {
     ) -> Self {
         let mut of = Self { newest, last_an, ..Self::default() };
         of.known = known.into_iter().map(|sak| (sak.key.ki, sak)).collect();
-        used.iter().for_each(|&ki| of.used.spend(ki));
+        let recalled: Vec<_> = of.known.keys().copied().collect();
+        used.iter().copied().chain(recalled).for_each(|ki| of.used.spend(ki));
         of
     }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
+use super::cp::Cipher;
 use super::kay::{Decided, Kay, RETRY};
 use super::manners::Manners;
 use super::participant::Participant;
@@ -123,8 +124,7 @@ impl Kay {
             self.decide_plain_text();
             return;
         };
-        let suite = self.common_suite(index);
-        let offset = self.common_offset(suite, capability);
+        let (suite, offset) = self.common_cipher(index, capability);
         let mut nonce = Zeroizing::new(vec![0; suite.sak_len()]);
         if self.entropy.fill(&mut nonce).is_err() {
             self.evidence.no_entropy = Some(now);
@@ -167,6 +167,16 @@ impl Kay {
         let sak = KnownSak::new(now, key, wrapped, an, own, sscis, &participant.peers);
         self.cp.new_sak(sak.slot());
         self.saks.take_up(sak);
+    }
+
+    /// How the SAK would protect frames that we made for this participant now.
+    pub(super) fn cipher_for(&self, index: usize) -> Option<Cipher> {
+        Some(self.common_cipher(index, self.common_capability(index)?))
+    }
+
+    fn common_cipher(&self, index: usize, capability: MacsecCapability) -> Cipher {
+        let suite = self.common_suite(index);
+        (suite, self.common_offset(suite, capability))
     }
 
     /// The lowest capability among the live peers that have any.

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::config::Config;
 use crate::rig::{CABLE, Pair, Router};
-use crate::traffic::Traffic;
+use crate::traffic::{End, Traffic};
 
 /// How many, where `REKEYS` does not say; a multiple of 4.
 const REKEYS: u64 = 40;
@@ -62,13 +62,4 @@ fn rekeys_in_a_row_lose_no_datagram() {
     println!("daemon: rekeys={rekeys} datagrams={} lost={}", traffic.sent, traffic.lost);
     assert_eq!(traffic.lost, 0, "of {} datagrams", traffic.sent);
     assert_eq!(used, (0..4).map(|an| (an, rekeys / 4)).collect());
-}
-
-/// Ends the traffic when it goes.
-struct End<'a>(&'a AtomicBool);
-
-impl Drop for End<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::config::{Config, cak};
 use crate::rig::{CABLE, Pair, Router, SECURE};
-use crate::traffic::Traffic;
+use crate::traffic::{End, Traffic};
 
 /// How often each way of restarting is gone through.
 const RESTARTS: usize = 3;
@@ -31,11 +31,13 @@ fn restart_under_traffic(config: &Config, end: impl Fn(&mut Router)) {
     let before = [noticed(&pair.a), noticed(&pair.b)];
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
-        let flow = scope.spawn(|| {
+        scope.spawn(|| {
             while !over.load(Ordering::Relaxed) {
                 traffic.round();
             }
         });
+        // Also where an assertion fails: the thread must end for the scope to.
+        let _end = End(&over);
         for _ in 0..RESTARTS {
             for router in [&mut pair.a, &mut pair.b] {
                 end(router);
@@ -43,8 +45,6 @@ fn restart_under_traffic(config: &Config, end: impl Fn(&mut Router)) {
                 router.wait_until_secured();
             }
         }
-        over.store(true, Ordering::Relaxed);
-        flow.join().unwrap();
     });
     assert_eq!(traffic.lost, 0, "of {} datagrams", traffic.sent);
     assert_eq!([noticed(&pair.a), noticed(&pair.b)], before);
@@ -80,16 +80,15 @@ fn a_reload_that_changes_a_setting_loses_no_frame() {
     pair.a.write("macsecd.toml", &config.text());
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
-        let flow = scope.spawn(|| {
+        scope.spawn(|| {
             while !over.load(Ordering::Relaxed) {
                 traffic.round();
             }
         });
+        let _end = End(&over);
         let (code, _, complaint) = pair.a.macsecctl(&["reload"]);
         assert_eq!(code, 0, "{complaint}");
         pair.a.wait_until_secured();
-        over.store(true, Ordering::Relaxed);
-        flow.join().unwrap();
     });
     assert_eq!(traffic.lost, 0, "of {} datagrams", traffic.sent);
     assert_eq!(noticed(&pair.b), before);
@@ -126,6 +125,8 @@ fn a_restart_that_does_not_fit_is_a_cold_one() {
     pair.a.start(&config);
     pair.wait_until_secured();
     assert!(!pair.a.log().contains(GOES_ON));
+    let reasons = ["does not have the keys", "the peers have given us up"];
+    assert!(reasons.iter().any(|why| pair.a.log().contains(why)), "{}", pair.a.log());
     traffic.flows();
 }
 

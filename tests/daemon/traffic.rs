@@ -2,6 +2,7 @@
 
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use macsecd::sys::PacketSocket;
@@ -92,6 +93,15 @@ fn receive(
         }
     }
     count
+}
+
+/// Ends the traffic of a thread when it goes.
+pub(crate) struct End<'a>(pub(crate) &'a AtomicBool);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// What crossed the cable: key-exchange frames, protected frames with and without an SCI, others.

@@ -64,6 +64,8 @@ pub struct Encryptor {
     process: Process,
     shown: Snapshot,
     kept: Vec<InstalledSak>,
+    /// What it had besides.
+    unexpected: Vec<KeyId>,
 }
 
 /// How long an answer may take: its threads may be waited for, and the kernel's lock of interfaces.
@@ -98,7 +100,8 @@ impl Encryptor {
         let process = Process(Some(child));
         match begin(&mut new, &settings) {
             Ok(Ok(shown)) => {
-                let encryptor = Self { line: new, process, shown, kept: Vec::new() };
+                let encryptor =
+                    Self { line: new, process, shown, kept: Vec::new(), unexpected: Vec::new() };
                 debug!(iface = %settings.plane.parent, id = encryptor.id(), "a new encryptor");
                 Ok(encryptor)
             }
@@ -136,7 +139,8 @@ impl Encryptor {
             let reason = "it was made for something else, or has broken".to_owned();
             return Err(Unfit::For { reason, line });
         }
-        let mut encryptor = Self { line, process: Process(None), shown, kept: Vec::new() };
+        let mut encryptor =
+            Self { line, process: Process(None), shown, kept: Vec::new(), unexpected: Vec::new() };
         match encryptor.settle(&held, settings) {
             Ok(()) => Ok(encryptor),
             Err(error) => Err(Unfit::For { reason: error.to_string(), line: encryptor.line }),
@@ -148,6 +152,8 @@ impl Encryptor {
         let EncryptorSettings { plane, expected, .. } = settings;
         let keeps = |sak: &HeldSak| expected.iter().find_map(|known| sak.with_key_of(known));
         self.kept = held.saks.iter().filter_map(keeps).collect();
+        let gone = held.saks.iter().map(|sak| sak.ki);
+        self.unexpected = gone.filter(|ki| !expected.iter().any(|of| of.key.ki == *ki)).collect();
         if self.kept.is_empty() && held.open {
             self.apply(&SecyCommand::SetControlledPort(false))?;
         }
@@ -204,6 +210,17 @@ impl Encryptor {
     #[must_use]
     pub const fn take_lost(&mut self) -> Vec<KeyId> {
         Vec::new()
+    }
+
+    /// The keys that it had when it was found and that nobody expected. They have gone.
+    #[must_use]
+    pub fn unexpected(&self) -> &[KeyId] {
+        &self.unexpected
+    }
+
+    /// Lets go of what [`Encryptor::kept`] gives: its keys are to go with those who use them.
+    pub fn forget_kept(&mut self) {
+        self.kept.clear();
     }
 
     /// The keys that it had already when it was found, and that it goes on with: what became of

@@ -29,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What is meant for the daemon, and comes to all that were started from one terminal. SIGTERM comes
 /// to us alone, and is waited for.
-const UNHEARD: [Signal; 3] = [Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT];
+const UNHEARD: [Signal; 4] = [Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGUSR2];
 
 /// Runs an encryptor until a daemon ends it, or none has come for too long. `socket` is bound to
 /// `path`, which is removed in the end. To be called before this process has a second thread.

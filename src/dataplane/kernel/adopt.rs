@@ -12,7 +12,7 @@ use super::ledger::{Ledger, Life, names, set_back};
 use super::seen::{Secy, SeenSa};
 use super::start::{KernelSettings, Taken};
 use super::uapi::OFFLOAD_OFF;
-use crate::ident::{Sci, Ssci};
+use crate::ident::{KeyId, Sci, Ssci};
 use crate::secy::{InstalledSak, RxMember, SecyModel, TransmitState};
 
 /// Finds out what goes on, with `fresh` as the wanted state where nothing does. Every key that is
@@ -51,6 +51,14 @@ pub(super) fn adopt(
     ledger.note(&model, Some(&taken.secy));
     expected.iter().for_each(|sak| model.spend(sak.key.ki));
     (model, ledger)
+}
+
+/// The keys that the kernel has SAs of and that are not among those expected.
+pub(super) fn unexpected(expected: &[InstalledSak], seen: &Secy) -> Vec<KeyId> {
+    let received = seen.receive.iter().flat_map(|channel| &channel.sas);
+    let found: BTreeSet<_> = seen.transmit.iter().chain(received).map(|sa| sa.ki).collect();
+    let known = |ki: &KeyId| expected.iter().any(|sak| names(*ki, sak.key.ki));
+    found.into_iter().filter(|ki| !known(ki)).collect()
 }
 
 /// The SAKs that go on, each with the life of its transmit SA, and whom it may have received.

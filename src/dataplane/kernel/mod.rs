@@ -72,6 +72,8 @@ pub struct KernelDataplane {
     state: KernelState,
     /// The MACsec interfaces that were seen last, and those of them on the same parent.
     indices: Vec<u32>,
+    /// The keys that were found at the start and nobody expected.
+    unexpected: Vec<KeyId>,
     /// At the last look there was nothing left to do.
     settled: bool,
     failing: Option<Instant>,
@@ -100,7 +102,7 @@ impl KernelDataplane {
     pub fn start_with(
         route: Box<dyn Netlink>,
         generic: Box<dyn Netlink>,
-        settings: KernelSettings,
+        mut settings: KernelSettings,
     ) -> Result<Self, KernelStartError> {
         let (mut route, mut generic) = (Conversation::new(route), Conversation::new(generic));
         let family = start::family(&mut generic)?;
@@ -118,8 +120,11 @@ impl KernelDataplane {
         let taken = start::take(&mut route, &mut generic, family, &plan, parent, suites)?;
         let made = taken.made;
         let (model, ledger) = adopt::adopt(&settings, &taken, model);
+        let unexpected = adopt::unexpected(&settings.expected, &taken.secy);
+        // The keys are the model's now, and go with it.
+        settings.expected.clear();
         let mut plane = Self::with(route, generic, family, settings, model, taken);
-        plane.ledger = ledger;
+        (plane.ledger, plane.unexpected) = (ledger, unexpected);
         if plane.model.saks().next().is_some() {
             plane.go_on();
         } else if let Err(failure) = plane.begin() {
@@ -157,6 +162,7 @@ impl KernelDataplane {
             counted: Counters::default(),
             state: KernelState::default(),
             indices: Vec::new(),
+            unexpected: Vec::new(),
             settled: false,
             failing: None,
             closed: false,
@@ -331,6 +337,12 @@ impl KernelDataplane {
             InstalledSak { transmit, ..sak.clone() }
         };
         self.model.saks().map(shown).collect()
+    }
+
+    /// Gives the keys that were found at the start and that nobody expected. They have gone.
+    #[must_use]
+    pub fn unexpected(&self) -> &[KeyId] {
+        &self.unexpected
     }
 
     /// Whether the Controlled Port is open.

@@ -75,8 +75,11 @@ impl Opening {
 
     /// Takes down what has been built up so far.
     pub(super) async fn close(mut self, end: End) {
-        if let Ok(parts) = self.done().await {
+        if let Ok(mut parts) = self.done().await {
             Plane::new(parts.dataplane).close(end).await;
+            if end != End::Leave {
+                parts.store.keep(None);
+            }
         }
     }
 }
@@ -117,6 +120,7 @@ fn build(
     match driver {
         Ok(mut driver) => {
             driver.keep_record();
+            dataplane.forget_kept();
             Ok(Box::new(Parts { socket, dataplane, reason, driver, keys, store }))
         }
         Err(error) => {
@@ -133,6 +137,9 @@ fn resume(
     dataplane: &Dataplane,
 ) -> Result<Driver, Forgotten> {
     let entropy = Box::new(SystemEntropy);
+    if dataplane.unexpected().iter().any(|&ki| memory.is_older_than(ki)) {
+        return Err(Forgotten::Keys);
+    }
     Driver::resume(now(), policy.clone(), keys, entropy, memory, &dataplane.kept())
 }
 
