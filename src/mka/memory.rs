@@ -25,7 +25,7 @@ use super::actor::{Actor, passed_over};
 use super::cp::Cp;
 use super::election::Candidate;
 use super::io::Output;
-use super::kay::{Decided, Kay};
+use super::kay::{Decided, Kay, RETRY};
 use super::participant::Participant;
 use super::peers::Peers;
 use super::policy::Policy;
@@ -402,6 +402,7 @@ impl Kay {
         (kay.suspension, kay.state, kay.rekeys) = (record.suspension, record.state, record.rekeys);
         kay.saks = Saks::recall(saks, record.newest, record.last_an, &record.used);
         kay.take_over(now, kept)?;
+        kay.recall_retry(now);
         kay.settle(now);
         Ok(kay)
     }
@@ -492,6 +493,16 @@ impl Kay {
         let wanted = self.principal.and_then(|index| self.cipher_for(index));
         let is = self.saks.get(in_use).map(|sak| (sak.key.suite, sak.key.offset));
         self.rekey_wanted |= deaf || (wanted.is_some() && is != wanted);
+    }
+
+    /// Where the newest SAK was refused or lost, another was due.
+    fn recall_retry(&mut self, now: Time) {
+        let newest = self.saks.newest().map(|sak| sak.key.ki);
+        let is_gone = newest.is_some_and(|ki| !self.cp.slots().any(|slot| slot.ki == ki));
+        if is_gone && self.retry_at.is_none() {
+            let next = self.replaced.map_or(now, |before| now.max(before.after(RETRY)));
+            self.retry_at = Some(next);
+        }
     }
 }
 

@@ -132,6 +132,26 @@ fn a_record_from_before_the_last_sak_names_no_other_sak_like_it() {
     assert!(next > 2, "{next}");
 }
 
+/// The members have it, and would go over to it without us.
+#[test]
+fn an_sak_that_was_refused_before_a_restart_is_replaced_after_it() {
+    let mut pair = secured(1);
+    let first = ki(&pair);
+    let kept = installed(&pair.a);
+    pair.a.kay.rekey(pair.now).unwrap();
+    pair.a.refuse = true;
+    pair.a.handle(pair.now, Input::Timeout);
+    pair.run(SECOND);
+    pair.a.refuse = false;
+    let mut kay = resume(&pair, &kept).unwrap();
+    kay.keep_record();
+    pair.a.kay = kay;
+    pair.a.handle(pair.now, Input::Timeout);
+    pair.run(20 * SECOND);
+    assert_ne!(ki(&pair), first);
+    assert_eq!((pair.a.state(), pair.b.state()), (PortState::Secured, PortState::Secured));
+}
+
 /// The data plane has an SAK that the record does not know of.
 #[test]
 fn a_record_from_before_an_sak_is_told_by_it() {
