@@ -166,6 +166,29 @@ at_every_effect! {
     at_every_effect_of_a_change_of_key_server: Takes of 3,
 }
 
+/// It alone no longer hears another member, and the SAK stays. Whom it was to forget when it died
+/// may still be received, and comes back.
+#[test]
+fn at_every_effect_of_a_member_that_loses_another() {
+    for after in 0..40 {
+        for carried_out in [0, usize::MAX] {
+            let mut sim = Rekey.set_up(3, CipherSuite::GcmAes128);
+            let before = sim.common_sak();
+            sim.cut(1, 2);
+            sim.run(millis(3_900));
+            let downtime = millis(100);
+            let halt = Halt { after, carried_out, downtime, found: Found::Last };
+            sim.0.members[2].keeping.halt = Some(halt);
+            sim.run(millis(2_800));
+            sim.join(1, 2);
+            sim.run(secs(3));
+            sim.heal();
+            sim.calm(secs(3));
+            assert_eq!(sim.common_sak(), before);
+        }
+    }
+}
+
 /// Two daemons die, or one dies twice, anywhere. `SIM_PAIRS` asks for more of them.
 #[test]
 fn pairs_of_crashes_anywhere_are_survived() {
