@@ -33,7 +33,7 @@ mod totals;
 mod trace;
 mod world;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Sessions of the test profile, from a fixed seed; `SIM_SESSIONS` and `SIM_SEED` ask for others.
 const SESSIONS: u64 = 300;
@@ -44,20 +44,22 @@ fn number(name: &str, default: u64) -> u64 {
 
 /// Many sessions, each with faults of its own: none breaks an invariant. The first that does is
 /// told in full; with `SIM_KEEP_GOING` set, all that do are listed. All cores take part
-/// (`SIM_THREADS`); what a session does follows from its seed alone.
+/// (`SIM_THREADS`); what a session does follows from its seed alone. `SIM_SECONDS` ends a run that
+/// takes longer; what was done until then counts.
 #[test]
 fn sweep() {
     let (sessions, first) = (number("SIM_SESSIONS", SESSIONS), number("SIM_SEED", 1));
     let keep_going = std::env::var_os("SIM_KEEP_GOING").is_some();
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get) as u64;
+    let seconds = Duration::from_secs(number("SIM_SECONDS", u64::from(u32::MAX)));
     let begun = Instant::now();
     let threads = number("SIM_THREADS", cores).min(sessions) as usize;
-    let (totals, failed) = totals::run(first..first + sessions, threads, keep_going);
+    let (totals, failed) = totals::run(first..first + sessions, threads, keep_going, seconds);
     let rate = totals.sessions as f64 / begun.elapsed().as_secs_f64();
     println!("sim: {rate:.0} sessions/s on {threads} threads\n{totals}");
     if let Some(report) = failed {
         panic!("{} sessions with a violation; {report}", totals.violations);
     }
-    let (faults, hours) = (totals.faults, totals.virtual_hours());
+    let (sessions, faults, hours) = (totals.sessions, totals.faults, totals.virtual_hours());
     println!("sim: ok sessions={sessions} faults={faults} virtual_hours={hours:.1} violations=0");
 }

@@ -90,7 +90,7 @@ impl fmt::Display for Totals {
 }
 
 /// How often a long run says how far it is.
-const NEWS_EVERY: u64 = 50_000;
+const NEWS_EVERY: u64 = 20_000;
 
 /// What the threads of a run share.
 struct Run {
@@ -98,6 +98,7 @@ struct Run {
     end: u64,
     stopped: AtomicBool,
     keep_going: bool,
+    at_most: Duration,
     begun: Instant,
     /// The report of the first seed that has failed.
     failed: Mutex<Option<(u64, String)>>,
@@ -111,12 +112,14 @@ pub(crate) fn run(
     seeds: std::ops::Range<u64>,
     threads: usize,
     keep_going: bool,
+    at_most: Duration,
 ) -> (Totals, Option<String>) {
     let run = Run {
         next: AtomicU64::new(seeds.start),
         end: seeds.end,
         stopped: AtomicBool::new(false),
         keep_going,
+        at_most,
         begun: Instant::now(),
         failed: Mutex::new(None),
         totals: Mutex::new(Totals::default()),
@@ -133,7 +136,7 @@ pub(crate) fn run(
 impl Run {
     fn work(&self) {
         let mut totals = Totals::default();
-        while !self.stopped.load(Ordering::Relaxed) {
+        while !self.stopped.load(Ordering::Relaxed) && self.begun.elapsed() < self.at_most {
             let seed = self.next.fetch_add(1, Ordering::Relaxed);
             if seed >= self.end {
                 break;
