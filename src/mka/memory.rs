@@ -474,6 +474,10 @@ impl Kay {
         let missing: Vec<_> = slots.into_iter().filter(missing).collect();
         for ki in missing {
             self.sak_lost(now, ki);
+            if !self.is_server() && self.saks.newest().is_some_and(|sak| sak.key.ki == ki) {
+                // The others wait for us to receive with it, and not for ever.
+                self.lost_sak = self.renew_principal(now).then_some(ki);
+            }
         }
         Ok(())
     }
