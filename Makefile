@@ -10,6 +10,8 @@ export PATH := $(HOME)/.cargo/bin:$(PATH)
 SUITE ?= gcm-aes-xpn-256
 SESSIONS ?= 10000
 REKEYS ?= 1000
+KILLS ?= 200
+PLANNED ?= 20
 FUZZ_SECONDS ?= 60
 SHARD ?= 0/1
 # Of the core's tests outside of it, those that a mutant can fail quickly.
@@ -20,7 +22,7 @@ DENY_VERSION := 0.20.2
 EXPOSURE_MAX := 20
 
 # What CI runs, in order: what is quick and fails often comes first.
-STEPS := lint suite core doc deny units kernel-test interop demo rotate-demo
+STEPS := lint suite core doc deny units kernel-test interop demo rotate-demo restarts
 
 .PHONY: test
 test: tools namespaces ## everything that CI runs, with the time of each step
@@ -40,6 +42,19 @@ demo: tools ## two daemons in two namespaces, traffic and a rekey; SUITE=gcm-aes
 rotate-demo: tools ## the CAK is changed under traffic, from either end; SUITE=gcm-aes-xpn-256
 	cargo build --locked --release --bins
 	target/release/macsecctl lab rotate --suite $(SUITE)
+
+.PHONY: restarts
+restarts: tools ## the short form of restart-demo, without the guest
+	cargo build --locked --release --bins
+	target/release/macsecctl lab restart --kills 12 --planned 3 --suite $(SUITE)
+
+.PHONY: restart-demo
+restart-demo: tools ## daemons killed and restarted under traffic, here and on the kernel; KILLS=200 PLANNED=20
+	cargo build --locked --release --bins
+	target/release/macsecctl lab restart --kills $(KILLS) --planned $(PLANNED) --suite $(SUITE) | tee target/restart.log
+	@# The kernel's part, with macsecd and with wpa_supplicant at the far end.
+	INTEROP_RESTARTS=$(KILLS)+$(PLANNED) $(MAKE) interop CASES=many-restarts
+	@tail -n 1 target/restart.log
 
 .PHONY: sim
 sim: tools ## sessions on a faulty link in virtual time; SESSIONS=10000

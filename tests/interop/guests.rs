@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow};
 
-use crate::cases::Case;
+use crate::cases::{Case, RESTARTS};
 use crate::row::{self, Label, Row};
 
 /// What a guest's line with a row begins with; all others are for people.
@@ -85,6 +85,9 @@ fn boot(share: &[&Case]) -> Result<Guest> {
     let expected: u64 = share.iter().map(|case| case.seconds).sum();
     let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.ci/vm/run"));
     command.arg("-t").arg((60 + 3 * expected).to_string()).arg("-s").arg(built);
+    if let Ok(restarts) = std::env::var(RESTARTS) {
+        command.arg("env").arg(format!("{RESTARTS}={restarts}"));
+    }
     command.arg(&own).arg(INSIDE).args(share.iter().map(|case| case.label.name()));
     let mut child = command
         .stdin(Stdio::null())

@@ -89,13 +89,15 @@ fn no_loss(outcome: Outcome) -> Result<Outcome> {
 
 fn print_logs(folder: &Path) -> Result<()> {
     /// Enough to see what each one was at.
-    const LINES: usize = 300;
+    const LINES: usize = 30000;
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         if path.extension().is_some_and(|extension| extension == "log") {
             let log = String::from_utf8_lossy(&fs::read(&path)?).into_owned();
-            // wpa_supplicant says so each time it is asked for its status.
-            let is_noise = |line: &&str| line.ends_with("EAP Session-Id not available");
+            // Said each time that anybody is asked for their status.
+            let is_noise = |line: &&str| {
+                line.ends_with("EAP Session-Id not available") || line.contains("control client")
+            };
             let lines: Vec<&str> = log.lines().filter(|line| !is_noise(line)).collect();
             eprintln!("--- the end of {}", path.display());
             lines.iter().rev().take(LINES).rev().for_each(|line| eprintln!("{line}"));

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -87,6 +87,14 @@ impl Process {
     pub(crate) fn crash(&mut self) -> Result<()> {
         self.0.kill()?;
         self.0.wait()?;
+        Ok(())
+    }
+
+    /// Asks it to end for the next one to go on, and waits.
+    pub(crate) fn leave(&mut self) -> Result<()> {
+        kill(Pid::from_raw(i32::try_from(self.0.id())?), Signal::SIGUSR2)?;
+        let status = self.0.wait()?;
+        ensure!(status.success(), "it ended with {status}");
         Ok(())
     }
 

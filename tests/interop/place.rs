@@ -1,7 +1,7 @@
 //! Machines, each a network namespace with one interface, and what is between them.
 
 use anyhow::{Context, Result};
-use macsecd::cli::lab::Namespace;
+use macsecd::cli::lab::{Ledger, Namespace};
 use rtnetlink::packet_route::link::InfoBridge;
 use rtnetlink::{LinkBridge, LinkUnspec};
 
@@ -87,6 +87,11 @@ impl Place {
     /// What has crossed the interface of the first machine.
     pub(crate) fn seen(&self) -> Seen {
         self.watchers.first().map(Watcher::seen).unwrap_or_default()
+    }
+
+    /// The numbers that have crossed the interface of the first machine so far.
+    pub(crate) fn ledger(&self) -> Ledger {
+        self.watchers.first().map(Watcher::ledger).unwrap_or_default()
     }
 
     /// Ends, and tells what crossed the interfaces of all machines.

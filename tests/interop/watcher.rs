@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
+use std::mem;
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,6 +10,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, bail};
+use macsecd::cli::lab::Ledger;
 use macsecd::sys::PacketSocket;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
@@ -22,15 +24,24 @@ pub(crate) struct Seen {
     words: Vec<(Instant, Mac)>,
 }
 
+/// What was seen, and the numbers in it.
+#[derive(Debug, Default)]
+struct Notes {
+    seen: Seen,
+    ledger: Ledger,
+}
+
 /// Listens in a thread of its own until it is dropped.
 pub(crate) struct Watcher {
-    seen: Arc<Mutex<Seen>>,
+    notes: Arc<Mutex<Notes>>,
     done: Arc<AtomicBool>,
     thread: Option<JoinHandle<Result<()>>>,
 }
 
 const EAPOL: u16 = 0x888e;
 const MACSEC: u16 = 0x88e5;
+/// As much of a frame as is looked at.
+const HEAD: usize = 64;
 
 /// How long the thread may sleep over the end.
 const NAP_MS: u8 = 50;
@@ -40,17 +51,22 @@ impl Watcher {
     pub(crate) fn new(machine: &Machine) -> Result<Self> {
         let index = machine.namespace.index(CABLE)?;
         let socket = machine.namespace.run(|| Ok(PacketSocket::observer(index)?))?;
-        let (seen, done) = (Arc::<Mutex<Seen>>::default(), Arc::<AtomicBool>::default());
+        let (notes, done) = (Arc::<Mutex<Notes>>::default(), Arc::<AtomicBool>::default());
         let thread = thread::spawn({
-            let (seen, done) = (Arc::clone(&seen), Arc::clone(&done));
-            move || listen(&socket, &seen, &done)
+            let (notes, done) = (Arc::clone(&notes), Arc::clone(&done));
+            move || listen(&socket, &notes, &done)
         });
-        Ok(Self { seen, done, thread: Some(thread) })
+        Ok(Self { notes, done, thread: Some(thread) })
     }
 
     /// What was seen so far.
     pub(crate) fn seen(&self) -> Seen {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner).seen.clone()
+    }
+
+    /// Hands out the numbers that were seen so far.
+    pub(crate) fn ledger(&self) -> Ledger {
+        mem::take(&mut self.notes.lock().unwrap_or_else(PoisonError::into_inner).ledger)
     }
 
     /// Ends.
@@ -103,25 +119,26 @@ impl Seen {
     }
 }
 
-fn listen(socket: &PacketSocket, seen: &Mutex<Seen>, done: &AtomicBool) -> Result<()> {
-    let mut header = [0; 14];
+fn listen(socket: &PacketSocket, notes: &Mutex<Notes>, done: &AtomicBool) -> Result<()> {
+    let mut head = [0; HEAD];
     // What has come is taken in before the end.
     loop {
         let ending = done.load(Ordering::Relaxed);
-        match socket.recv(&mut header) {
-            Ok(_) => {
-                let [_, _, _, _, _, _, source @ .., high, low] = header;
-                let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-                let kind = u16::from_be_bytes([high, low]);
-                *seen.by_type.entry(kind).or_default() += 1;
+        match socket.recv(&mut head) {
+            Ok(length) => {
+                let [_, _, _, _, _, _, a, b, c, d, e, f, high, low, ..] = head;
+                let (kind, at) = (u16::from_be_bytes([high, low]), Instant::now());
+                let mut notes = notes.lock().unwrap_or_else(PoisonError::into_inner);
+                notes.ledger.enter(&head[..length.min(HEAD)], at);
+                *notes.seen.by_type.entry(kind).or_default() += 1;
                 if kind == EAPOL {
-                    seen.words.push((Instant::now(), source));
+                    notes.seen.words.push((at, [a, b, c, d, e, f]));
                 }
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 if ending {
-                    let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-                    seen.missed = socket.statistics()?.dropped;
+                    let mut notes = notes.lock().unwrap_or_else(PoisonError::into_inner);
+                    notes.seen.missed = socket.statistics()?.dropped;
                     return Ok(());
                 }
                 let wanted = PollFd::new(socket.as_fd(), PollFlags::POLLIN);

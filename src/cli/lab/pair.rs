@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -13,7 +14,7 @@ use nix::unistd::Pid;
 
 use super::enter::FOLDER;
 use super::namespace::Namespace;
-use crate::control::{Client, Document};
+use crate::control::{Client, Document, PortState};
 use crate::ident::CipherSuite;
 
 /// The interface at each end of the cable.
@@ -28,7 +29,18 @@ struct Router {
     namespace: Namespace,
     socket: PathBuf,
     file: PathBuf,
+    /// Where the daemon logs to, if not to where this tool does.
+    log: Option<PathBuf>,
     daemon: Child,
+}
+
+/// Where the daemons log to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Log {
+    /// To where this tool does, what is amiss alone.
+    Shown,
+    /// To a file for each daemon, more of it.
+    Kept,
 }
 
 /// One of the two.
@@ -53,12 +65,17 @@ impl Pair {
     pub(super) fn start(suite: CipherSuite) -> Result<Self> {
         let key = LabKey::draw(suite, 0)?;
         let rotation = "newest-with-fallback";
-        let left = End { suite, priority: 16, rotation, key: &key };
+        let left = End { suite, priority: 16, rotation, key: &key, dataplane: "userspace" };
         Self::start_as([left, End { priority: 200, ..left }])
     }
 
     /// The same with ends that differ.
     pub(super) fn start_as(ends: [End<'_>; 2]) -> Result<Self> {
+        Self::start_with(ends, Log::Shown)
+    }
+
+    /// The same with a choice of where the daemons log to.
+    pub(super) fn start_with(ends: [End<'_>; 2], log: Log) -> Result<Self> {
         let (left, right) = (Namespace::new()?, Namespace::new()?);
         left.cable(PARENT, &right, PARENT)?;
         left.set_address(PARENT, [2, 0, 0, 0, 0, 1])?;
@@ -66,8 +83,8 @@ impl Pair {
         right.up(PARENT)?;
         let ends = ends.map(config);
         let [for_left, for_right] = &ends;
-        let left = Router::start(left, "left", for_left)?;
-        let right = Router::start(right, "right", for_right)?;
+        let left = Router::start(left, "left", for_left, log)?;
+        let right = Router::start(right, "right", for_right, log)?;
         let pair = Self { left, right };
         for (router, address) in [(&pair.left, LEFT), (&pair.right, RIGHT)] {
             router.wait("its control socket answers", |port| !port.status.ports.is_empty())?;
@@ -116,6 +133,13 @@ impl Pair {
         }
     }
 
+    const fn router_mut(&mut self, side: Side) -> &mut Router {
+        match side {
+            Side::Left => &mut self.left,
+            Side::Right => &mut self.right,
+        }
+    }
+
     /// Runs `macsecctl` on the daemon and the configuration of one end, and gives what it prints.
     pub(super) fn macsecctl(&self, side: Side, words: &[&str]) -> Result<String> {
         let Router { socket, file, .. } = self.router(side);
@@ -158,6 +182,37 @@ impl Pair {
         Ok(Client::connect(&self.left.socket)?.rekey(PARENT)?)
     }
 
+    /// Ends the daemon of one end as a crash does.
+    pub(super) fn kill(&mut self, side: Side) -> Result<()> {
+        let daemon = &mut self.router_mut(side).daemon;
+        daemon.kill().context("killing a daemon")?;
+        let status = daemon.wait().context("waiting for a daemon")?;
+        if status.signal() != Some(Signal::SIGKILL as i32) {
+            bail!("the daemon had ended by itself, with {status}");
+        }
+        Ok(())
+    }
+
+    /// Ends the daemon of one end for the next one to go on.
+    pub(super) fn leave(&mut self, side: Side) -> Result<()> {
+        self.router_mut(side).end(Signal::SIGUSR2)
+    }
+
+    /// Starts a daemon at an end where one has ended, and waits until it says that it is secured.
+    pub(super) fn go_on(&mut self, side: Side) -> Result<()> {
+        let router = self.router_mut(side);
+        router.restart()?;
+        router.wait("it is secured again", |document| {
+            document.status.ports.iter().any(|port| port.state == PortState::Secured)
+        })
+    }
+
+    /// What the daemon of one end has logged.
+    pub(super) fn log(&self, side: Side) -> Result<String> {
+        let log = self.router(side).log.as_ref().context("its log is not kept")?;
+        fs::read_to_string(log).context("reading a daemon's log")
+    }
+
     /// Stops both daemons.
     pub(super) fn stop(mut self) -> Result<()> {
         self.left.stop()?;
@@ -166,24 +221,20 @@ impl Pair {
 }
 
 impl Router {
-    fn start(namespace: Namespace, name: &str, config: &str) -> Result<Self> {
-        let folder = Path::new(FOLDER);
-        let (file, socket) =
-            (folder.join(format!("{name}.toml")), folder.join(format!("{name}.sock")));
+    fn start(namespace: Namespace, name: &str, config: &str, log: Log) -> Result<Self> {
+        let file = |suffix: &str| Path::new(FOLDER).join(format!("{name}.{suffix}"));
+        let (socket, log) = (file("sock"), (log == Log::Kept).then(|| file("log")));
+        let file = file("toml");
         write_private(&file, config)?;
-        let program = daemon()?;
-        let daemon = namespace.run(|| {
-            Command::new(&program)
-                .arg("--config")
-                .arg(&file)
-                .arg("--socket")
-                .arg(&socket)
-                .args(["--log-level", "warn"])
-                .stdin(Stdio::null())
-                .spawn()
-                .with_context(|| format!("starting {}", program.display()))
-        })?;
-        Ok(Self { namespace, socket, file, daemon })
+        let daemon = spawn(&namespace, &file, &socket, log.as_deref())?;
+        Ok(Self { namespace, socket, file, log, daemon })
+    }
+
+    /// Starts a daemon where one has ended.
+    fn restart(&mut self) -> Result<()> {
+        let Self { namespace, socket, file, log, .. } = &*self;
+        self.daemon = spawn(namespace, file, socket, log.as_deref())?;
+        Ok(())
     }
 
     fn status(&self) -> Result<Document> {
@@ -218,7 +269,12 @@ impl Router {
     }
 
     fn stop(&mut self) -> Result<()> {
-        signal(&self.daemon, Signal::SIGTERM);
+        self.end(Signal::SIGTERM)
+    }
+
+    /// Ends the daemon with a signal on which it ends well.
+    fn end(&mut self, by: Signal) -> Result<()> {
+        signal(&self.daemon, by);
         let status = self.daemon.wait().context("waiting for the daemon")?;
         if !status.success() {
             bail!("the daemon ended with {status}");
@@ -244,6 +300,21 @@ fn signal(child: &Child, signal: Signal) {
     }
 }
 
+/// Starts a daemon.
+fn spawn(namespace: &Namespace, file: &Path, socket: &Path, log: Option<&Path>) -> Result<Child> {
+    let program = daemon()?;
+    let mut command = Command::new(&program);
+    command.arg("--config").arg(file).arg("--socket").arg(socket).stdin(Stdio::null());
+    match log {
+        None => command.args(["--log-level", "warn"]),
+        Some(log) => {
+            let log = fs::File::create(log).context("creating a daemon's log")?;
+            command.args(["--log-level", "info"]).env_remove("JOURNAL_STREAM").stderr(log)
+        }
+    };
+    namespace.run(|| command.spawn().with_context(|| format!("starting {}", program.display())))
+}
+
 /// The daemon that was built with this tool.
 fn daemon() -> Result<PathBuf> {
     let own = std::env::current_exe().context("finding this program")?;
@@ -261,6 +332,8 @@ pub(super) struct End<'a> {
     pub(super) priority: u8,
     pub(super) rotation: &'a str,
     pub(super) key: &'a LabKey,
+    /// What encrypts.
+    pub(super) dataplane: &'a str,
 }
 
 /// A key of a lab: its name, and where its CAK is.
@@ -283,13 +356,13 @@ impl LabKey {
 }
 
 fn config(end: End<'_>) -> String {
-    let End { suite, priority, rotation, key: LabKey { ckn, file } } = end;
+    let End { suite, priority, rotation, key: LabKey { ckn, file }, dataplane } = end;
     format!(
         r#"[[port]]
 interface = "{PARENT}"
 secure-interface = "{SECURE}"
 cipher-suites = ["{suite}"]
-dataplane = "userspace"
+dataplane = "{dataplane}"
 key-server-priority = {priority}
 rotation = "{rotation}"
 

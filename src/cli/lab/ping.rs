@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::ledger::Ledger;
 use super::namespace::Namespace;
 use super::watcher::{Tally, Watcher};
 
@@ -61,6 +62,11 @@ impl Pinger {
     /// Ends, and tells what has crossed the cable.
     pub(super) fn finish(self) -> Result<Tally> {
         self.watcher.finish()
+    }
+
+    /// The same, with the ledger of its watcher.
+    pub(super) fn finish_with_ledger(self) -> Result<(Tally, Ledger)> {
+        self.watcher.finish_with_ledger()
     }
 
     /// Pings every millisecond until one comes back.

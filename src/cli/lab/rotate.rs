@@ -66,7 +66,8 @@ pub(super) fn run(args: &RotateArgs, screen: &mut Screen<'_>) -> Result<ExitCode
         suite.name().to_ascii_lowercase()
     ))?;
     let first = LabKey::draw(suite, 0)?;
-    let left = End { suite, priority: 16, rotation: "follow-peer", key: &first };
+    let left =
+        End { suite, priority: 16, rotation: "follow-peer", key: &first, dataplane: "userspace" };
     let right = End { priority: 200, rotation: "newest-with-fallback", ..left };
     let pair = Pair::start_as([left, right])?;
     let watcher = Watcher::new(pair.left(), PARENT)?;

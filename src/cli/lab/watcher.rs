@@ -1,10 +1,12 @@
 //! What crosses a cable, by EtherType.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 use std::{fmt, io};
 
 use anyhow::{Context, Result};
 
+use super::ledger::Ledger;
 use super::namespace::Namespace;
 use crate::sys::PacketSocket;
 
@@ -50,7 +52,11 @@ impl fmt::Display for Tally {
 pub(super) struct Watcher {
     socket: PacketSocket,
     tally: Tally,
+    ledger: Option<Ledger>,
 }
+
+/// As much of a frame as the ledger reads.
+const HEAD: usize = 64;
 
 impl Watcher {
     /// Starts to watch. Before the cable is up, so that nothing is missed.
@@ -58,18 +64,26 @@ impl Watcher {
         let index = namespace.index(interface)?;
         let socket = namespace
             .run(|| PacketSocket::observer(index).context("opening a socket to watch the cable"))?;
-        Ok(Self { socket, tally: Tally::default() })
+        Ok(Self { socket, tally: Tally::default(), ledger: None })
+    }
+
+    /// The same, with every number entered in a ledger.
+    pub(super) fn with_ledger(self) -> Self {
+        Self { ledger: Some(Ledger::default()), ..self }
     }
 
     /// Counts what has crossed the cable since the last time.
     pub(super) fn count(&mut self) -> Result<()> {
-        let mut header = [0; 14];
+        let mut head = [0; HEAD];
         loop {
-            match self.socket.recv(&mut header) {
-                Ok(_) => {
-                    let [.., high, low] = header;
+            match self.socket.recv(&mut head) {
+                Ok(length) => {
+                    let [_, _, _, _, _, _, _, _, _, _, _, _, high, low, ..] = head;
                     let kind = u16::from_be_bytes([high, low]);
                     *self.tally.frames.entry(kind).or_default() += 1;
+                    if let Some(ledger) = &mut self.ledger {
+                        ledger.enter(head.get(..length).unwrap_or(&head), Instant::now());
+                    }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 // The interface goes down and up again; the socket stays.
@@ -80,9 +94,14 @@ impl Watcher {
     }
 
     /// Counts the last frames and tells what was seen.
-    pub(super) fn finish(mut self) -> Result<Tally> {
+    pub(super) fn finish(self) -> Result<Tally> {
+        Ok(self.finish_with_ledger()?.0)
+    }
+
+    /// The same, with the ledger, which is empty where none was kept.
+    pub(super) fn finish_with_ledger(mut self) -> Result<(Tally, Ledger)> {
         self.count()?;
         self.tally.missed = self.socket.statistics()?.dropped;
-        Ok(self.tally)
+        Ok((self.tally, self.ledger.unwrap_or_default()))
     }
 }

@@ -6,6 +6,7 @@ mod lapse;
 mod own;
 mod refuse;
 mod rekey;
+mod restarts;
 
 use std::path::Path;
 
@@ -15,6 +16,8 @@ use crate::member::DEFAULT_SUITE;
 use crate::ours::Plane;
 use crate::rig::Role;
 use crate::row::{Label, Outcome};
+
+pub(crate) use restarts::RESTARTS;
 
 /// Something to try.
 pub(crate) struct Case {
@@ -46,7 +49,7 @@ pub(crate) fn all() -> Vec<Case> {
             group::cases(plane),
         ]
     });
-    with_a_peer.flatten().chain(own::cases()).collect()
+    with_a_peer.flatten().chain(own::cases()).chain(restarts::cases()).collect()
 }
 
 /// A case with `wpa_supplicant` at the far end.

@@ -37,7 +37,7 @@ pub(super) fn cases() -> Vec<Case> {
     cases
 }
 
-fn pair(
+pub(super) fn pair(
     what: &str,
     suite: &str,
     near: Plane,
