@@ -138,7 +138,8 @@ impl Kay {
                 return None;
             }
             let lowest_pn = self.progress.llpn_of(peer, ki, sak.key.suite.is_xpn())?;
-            (lowest_pn > 0).then_some((ki, PacketNumber(lowest_pn)))
+            // Nothing is below 1.
+            (lowest_pn > 1).then_some((ki, PacketNumber(lowest_pn)))
         };
         let raises: Vec<_> = peer.uses().filter_map(|(key, _)| bound(key.ki)).collect();
         for (ki, lowest_pn) in raises {

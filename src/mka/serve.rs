@@ -55,6 +55,10 @@ impl Kay {
         // Whoever is away takes no SAK; but nobody can send when packet numbers have run out.
         let away = self.is_suspended(now);
         let Some(distribution) = &self.distribution else { return !away };
+        // What was handed out is lost to ourselves, whatever the others have of it.
+        if self.cp.is_stranded() && self.retry_at.is_none() {
+            return true;
+        }
         if distribution.members != live_members(principal) && !away {
             return true;
         }

@@ -103,9 +103,9 @@ impl Seat {
     /// Ends the daemon and starts the next, which is secured when this returns.
     fn restart(&mut self, place: &Place, planned: bool) -> Result<()> {
         if planned {
-            self.ours.leave()?
+            self.ours.leave()?;
         } else {
-            self.ours.end(true)?
+            self.ours.end(true)?;
         }
         thread::sleep(RESTART_SEC);
         let machine = &place.machines[self.machine];
