@@ -17,7 +17,7 @@ use super::words::clean;
 use super::{ExitCode, Failure, Screen, span};
 use crate::config::edit::{EditError, NewKey, add_key, remove_keys};
 use crate::config::{Config, DEFAULT_PATH};
-use crate::control::{Client, Status};
+use crate::control::{Client, ClientError, Refusal, Status};
 
 /// Changes the key (CAK) of a port: the new one beside the old one, then without it.
 #[derive(Debug, clap::Args)]
@@ -237,13 +237,20 @@ impl Rotation<'_> {
     }
 
     /// Puts a text in the place of the file and has the daemon read it. Where that fails, the file
-    /// is put back; the daemon goes on by the old one in any case.
+    /// is put back.
     fn make_so(&self, file: &ConfigFile, text: &str) -> Result<Vec<String>, Failure> {
         file.replace(text)?;
         let reloaded = Client::connect(self.socket).and_then(|mut client| client.reload());
         reloaded.map_err(|error| {
+            // Then the daemon may read, or have read, what was there for a moment.
+            let unknown =
+                matches!(error, ClientError::TimedOut | ClientError::Refused(Refusal::Busy));
             let failure = Failure::from(error);
             match file.restore(text) {
+                Ok(()) if unknown => failure.hint(
+                    "The file is as it was, and the daemon may run by the other: \
+                     `macsecctl reload` has it read the file once more.",
+                ),
                 Ok(()) => failure.hint("The file is as it was."),
                 Err(restore) => failure.hint(format!("And {}", restore.message)),
             }

@@ -62,7 +62,7 @@ impl Store {
     }
 
     fn write(&self, record: &[u8]) -> io::Result<()> {
-        let next = self.path.with_added_extension("next");
+        let next = self.path.with_file_name(format!(".{}", self.interface));
         match fs::write(&next, record) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let folder = self.path.parent().ok_or(error)?;
@@ -108,11 +108,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut store = Store::new(folder.path(), "eth1");
         store.keep(Some(b"one"));
-        fs::create_dir(folder.path().join("eth1.next")).unwrap();
+        fs::create_dir(folder.path().join(".eth1")).unwrap();
         store.keep(Some(b"two"));
         assert!(store.failing);
         assert_eq!(store.read(), None);
-        fs::remove_dir(folder.path().join("eth1.next")).unwrap();
+        fs::remove_dir(folder.path().join(".eth1")).unwrap();
         store.keep(Some(b"three"));
         assert!(!store.failing);
         assert_eq!(store.read(), Some(b"three".to_vec()));
