@@ -117,7 +117,12 @@ impl Kay {
                 self.cp.sas_created(ki, done);
             }
             Asked::EnableTx(ki) => {
-                self.retry_at = (!done).then(|| now.after(RETRY));
+                if !done {
+                    self.retry_at = Some(now.after(RETRY));
+                } else if self.cp.has_next() {
+                    // Where it was lost meanwhile, another stays due.
+                    self.retry_at = None;
+                }
                 if done && self.cp.old().is_some_and(|(_, tx, _)| tx) {
                     self.rekeys += 1;
                 }

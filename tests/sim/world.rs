@@ -345,7 +345,10 @@ impl World {
     ) -> Result<(), Violation> {
         self.trace.note(self.now, || Note::Command { station, what: describe(&command) });
         let life = self.members[station].life;
-        self.oracles.storms.talk(self.now, Talker::Commander { station, life })?;
+        // Lies about who is there and what they use may make a station do and undo a lot.
+        if !self.oracles.is_lied_to {
+            self.oracles.storms.talk(self.now, Talker::Commander { station, life })?;
+        }
         if let SecyCommand::InstallSak(install) = &command {
             self.oracles.keys.learn(&install.key)?;
         }

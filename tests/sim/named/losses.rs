@@ -162,3 +162,24 @@ fn a_server_that_must_wait_with_the_next_sak_does_not_forget_it() {
     assert_ne!(sim.sak(0), before);
     assert_eq!(sim.sak(0), sim.sak(1));
 }
+
+/// The second one while the answer is on its way that says that frames are sent with it, and too
+/// soon after the first to be replaced at once.
+#[test]
+fn two_losses_in_one_rekey_are_survived() {
+    for station in 0..3 {
+        for first in (100..700).step_by(100) {
+            for second in (0..3_000).step_by(40) {
+                let mut sim = Sim::started(&[16, 100, 200]);
+                sim.run(secs(5));
+                sim.act(Action::Rekey);
+                sim.run(Duration::from_micros(first));
+                sim.lose(station, Loss { what: Lost::Spare, ..DELETED });
+                sim.run(Duration::from_micros(second));
+                sim.lose(station, SILENCED);
+                sim.run(secs(8));
+                sim.heal();
+            }
+        }
+    }
+}
