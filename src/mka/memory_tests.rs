@@ -132,6 +132,25 @@ fn a_record_from_before_the_last_sak_names_no_other_sak_like_it() {
     assert!(next > 2, "{next}");
 }
 
+/// Its members have it, and the data plane never had it.
+#[test]
+fn an_sak_that_the_record_does_not_know_of_is_replaced_once_a_member_names_it() {
+    let mut pair = secured(1);
+    let (record, first, kept) = (pair.a.memory.clone(), ki(&pair), installed(&pair.a));
+    pair.a.kay.rekey(pair.now).unwrap();
+    pair.a.refuse = true;
+    pair.a.handle(pair.now, Input::Timeout);
+    pair.run(SECOND);
+    (pair.a.refuse, pair.a.memory) = (false, record);
+    let mut kay = resume(&pair, &kept).unwrap();
+    kay.keep_record();
+    pair.a.kay = kay;
+    pair.a.handle(pair.now, Input::Timeout);
+    pair.run(20 * SECOND);
+    assert!(ki(&pair).number.0 > first.number.0 + 1);
+    assert_eq!((pair.a.state(), pair.b.state()), (PortState::Secured, PortState::Secured));
+}
+
 /// The members have it, and would go over to it without us.
 #[test]
 fn an_sak_that_was_refused_before_a_restart_is_replaced_after_it() {

@@ -33,6 +33,9 @@ impl Kay {
     pub(super) fn check_distribution(&mut self) {
         let principal = self.principal.and_then(|index| self.participants.get(index));
         let is_server = self.is_server();
+        if is_server && self.has_forgotten_an_sak() {
+            self.distribution = None;
+        }
         let Some(distribution) = &mut self.distribution else { return };
         let ours = principal.filter(|principal| {
             let own = distribution.ki.server == principal.actor.mi();
@@ -46,6 +49,17 @@ impl Kay {
             principal.peers.get(*mi).is_some_and(|peer| peer.receives(distribution.ki))
         };
         distribution.complete |= distribution.members.iter().all(receives);
+    }
+
+    /// Tells whether a member uses an SAK of ours that we know nothing of: a restart went by a record
+    /// from before it. It has a number that was passed over then; any other is a lie.
+    fn has_forgotten_an_sak(&self) -> bool {
+        let Some(principal) = self.principal() else { return false };
+        let forgotten = |ki: KeyId| {
+            let was_made = ki.number.0 <= principal.last_kn;
+            ki.server == principal.actor.mi() && was_made && self.saks.is_fresh(ki)
+        };
+        principal.peers.live().any(|(_, peer)| peer.uses().any(|(key, _)| forgotten(key.ki)))
     }
 
     /// Tells whether we are to make a fresh SAK (802.1X-2020 9.8), spacing rules aside.

@@ -383,7 +383,7 @@ impl World {
             self.members[server].sci()
         });
         let start = Start { station, sci: member.sci(), ki, server, peers: &peers };
-        self.oracles.changeover.start(member.clock.known_at(self.now), &start)
+        self.oracles.changeover.start(member.clock.at(self.now), &start)
     }
 
     fn execute(
@@ -451,7 +451,7 @@ impl World {
                 let excuse = Excuse { is_stale, is_lied_to, beginnings };
                 installs.install(station, ki, excuse)?;
                 keys.rise(station, ki, excuse)?;
-                changeover.installed(member.clock.known_at(self.now), ki, station);
+                changeover.installed(member.clock.at(self.now), ki, station);
                 install.receive.iter().for_each(|of| changeover.receives(ki, station, of.sci));
             }
             SecyCommand::AddReceiver { ki, member } => {
