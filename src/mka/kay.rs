@@ -258,8 +258,7 @@ impl Kay {
             self.held = None;
         }
         self.principal = None;
-        self.now = self.now.max(now);
-        self.settle(self.now);
+        self.settle(now);
         Ok(())
     }
 
@@ -276,8 +275,7 @@ impl Kay {
         match self.key_server() {
             Some(KeyServer::Own) => {
                 self.rekey_wanted = true;
-                self.now = self.now.max(now);
-                self.settle(self.now);
+                self.settle(now);
                 Ok(())
             }
             Some(KeyServer::Peer(sci)) => Err(RekeyRefused::PeerIsKeyServer(sci)),

@@ -8,12 +8,12 @@
 //! that no message number, key number or SAK is ever used by the one before and not known to the one
 //! after. Should the last ones not have been kept all the same, the one after goes by one that is a
 //! little older, and repeats nothing: it passes over more numbers than can have been used since, and
-//! takes no SAK before it is heard again. Where the data plane has an SAK
-//! that the record does not know of, it is too old ([`Memory::is_older_than`]).
+//! takes no SAK before it is heard again. Where the data plane has an SAK that the record does not
+//! know of, it is too old ([`Memory::is_older_than`]).
 //!
-//! It is sealed with a key of the CAK that is in use: a record that somebody else has made, or
-//! that was made under another configuration, is refused. Where anything does not fit, nothing of it
-//! is used, and the KaY begins afresh with a new MI.
+//! It is sealed with a key of the CAK that is in use: a record that somebody else has made, or that
+//! was made under another configuration, is refused. Where anything does not fit, nothing of it is
+//! used, and the KaY begins afresh with a new MI.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -36,15 +36,13 @@ use super::status::PortState;
 use super::suspend::Suspension;
 use super::way::Way;
 use crate::crypto::{Entropy, NoEntropy, Salt};
-use crate::ident::{
-    AssociationNumber, CipherSuite, Ckn, ConfidentialityOffset, KeyId, PacketNumber, Sci, Ssci,
-};
+use crate::ident::{AssociationNumber, CipherSuite, Ckn, ConfidentialityOffset, KeyId, Sci, Ssci};
 use crate::keyring::{Key, KeyRing};
-use crate::secy::{InstalledSak, RxMember, SecyCommand, SecyKey, TransmitState};
+use crate::secy::{InstalledSak, SecyCommand, SecyKey, TransmitState};
 use crate::time::Time;
 
 /// The layout of a record, its first octet. To be raised whenever a type in [`Record`] changes: a
-/// record of another layout is not read. `tests::the_layout_is_the_one_of_its_number` tells.
+/// record of another layout is not read. A test holds it to a file.
 const LAYOUT: u8 = 1;
 
 /// How many key servers' used keys are kept.
@@ -226,7 +224,7 @@ impl Memory {
                 an: sak.an,
                 ssci: sak.own_ssci,
                 receivers: receivers
-                    .filter_map(|&sci| Some((sci, sak.member_by_sci(sci)?)))
+                    .filter_map(|&sci| Some((sci, sak.former_member(sci)?)))
                     .collect(),
                 transmit: transmit(sak.key.ki),
             })
@@ -292,16 +290,6 @@ impl SakRecord {
             receivers: self.receivers.clone(),
             wrapped: self.wrapped.clone(),
         })
-    }
-}
-
-impl KnownSak {
-    /// How a member is received that was when the record was written.
-    fn member_by_sci(&self, sci: Sci) -> Option<RxMember> {
-        let xpn = self.key.suite.is_xpn();
-        let ssci = self.by_sci.get(&sci).copied().filter(|_| xpn);
-        let member = RxMember { sci, ssci, lowest_pn: PacketNumber::FIRST };
-        (ssci.is_some() == xpn).then_some(member)
     }
 }
 

@@ -176,10 +176,10 @@ impl Kay {
         }
     }
 
-    /// Only the live key server that we elected distributes, and only to those it lists as live,
-    /// by something they have said since they restarted: what it said before may be replayed to a
-    /// member whose record is a little older than that. A
-    /// worse server than that of another participant cannot be followed: the SecY has one.
+    /// Only the live key server that we elected distributes, and only to those it lists as live, by
+    /// something they have said since they restarted: what it said before may be replayed to a
+    /// member whose record is a little older than that. A worse server than that of another
+    /// participant cannot be followed: the SecY has one.
     fn is_from_server(&self, index: usize, mkpdu: &Mkpdu) -> bool {
         let Some(participant) = self.participants.get(index) else { return false };
         let elected = participant.elected.and_then(|elected| elected.mi);

@@ -59,12 +59,19 @@ impl KnownSak {
     /// How to receive a member with this SAK; `None` where the suite is XPN and the SAK is not for
     /// that member.
     pub(super) fn member(&self, mi: MemberId, sci: Sci, lowest_pn: u64) -> Option<RxMember> {
-        let ssci = self.sscis.get(&mi).or_else(|| self.by_sci.get(&sci)).copied();
-        let ssci = ssci.filter(|_| self.key.suite.is_xpn());
-        if self.key.suite.is_xpn() && ssci.is_none() {
-            return None;
-        }
-        Some(RxMember { sci, ssci, lowest_pn: PacketNumber(lowest_pn.max(1)) })
+        let ssci = self.sscis.get(&mi).or_else(|| self.by_sci.get(&sci));
+        self.receive(sci, ssci.copied(), PacketNumber(lowest_pn.max(1)))
+    }
+
+    /// The same of one who was received before a restart, under whichever MI.
+    pub(super) fn former_member(&self, sci: Sci) -> Option<RxMember> {
+        self.receive(sci, self.by_sci.get(&sci).copied(), PacketNumber::FIRST)
+    }
+
+    fn receive(&self, sci: Sci, ssci: Option<Ssci>, lowest_pn: PacketNumber) -> Option<RxMember> {
+        let xpn = self.key.suite.is_xpn();
+        let ssci = ssci.filter(|_| xpn);
+        (ssci.is_some() == xpn).then_some(RxMember { sci, ssci, lowest_pn })
     }
 
     /// The members but `own` in the order of their SSCIs, and our own SSCI, as a key server's

@@ -20,7 +20,10 @@ use crate::time::Time;
 const ROUNDS_MAX: usize = 8;
 
 impl Kay {
+    /// Time never goes back, whoever says what it is.
     pub(super) fn settle(&mut self, now: Time) {
+        self.now = self.now.max(now);
+        let now = self.now;
         self.suspend(now);
         for participant in &mut self.participants {
             participant.handle_timeout(now);

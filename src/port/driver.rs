@@ -24,7 +24,8 @@ const POLL: Duration = Duration::from_secs(1);
 /// No rate makes it be asked more often.
 const POLL_MIN: Duration = Duration::from_millis(50);
 
-/// The same as [`POLL`] with delay protection, where what we say of packet numbers bounds the delay of frames.
+/// The same as [`POLL`] with delay protection, where what we say of packet numbers bounds the delay
+/// of frames.
 const POLL_BOUNDED: Duration = Duration::from_millis(500);
 
 /// The state of the interface below.

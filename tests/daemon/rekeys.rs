@@ -1,15 +1,13 @@
 //! Rekeys in a row, under traffic that never stops.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::config::Config;
 use crate::rig::{CABLE, Pair, Router};
-use crate::traffic::{End, Traffic};
+use crate::traffic::Traffic;
 
 /// How many, where `REKEYS` does not say; a multiple of 4.
 const REKEYS: u64 = 40;
@@ -39,15 +37,7 @@ fn rekeys_in_a_row_lose_no_datagram() {
     let pair = Pair::start(&with(10), &with(20));
     pair.wait_until_secured();
     let mut traffic = Traffic::new(&pair);
-    let over = AtomicBool::new(false);
-    let used = thread::scope(|scope| {
-        scope.spawn(|| {
-            while !over.load(Ordering::Relaxed) {
-                traffic.round();
-            }
-        });
-        // Also where an assertion fails: the thread must end for the scope to.
-        let _end = End(&over);
+    let used = traffic.during(|| {
         let mut used = BTreeMap::new();
         for rekey in 1..=rekeys {
             let (code, _, complaint) = pair.a.macsecctl(&["rekey", CABLE]);

@@ -2,15 +2,13 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::config::{Config, cak};
 use crate::rig::{CABLE, Pair, Router, SECURE};
-use crate::traffic::{End, Traffic};
+use crate::traffic::Traffic;
 
 /// How often each way of restarting is gone through.
 const RESTARTS: usize = 3;
@@ -29,15 +27,7 @@ fn restart_under_traffic(config: &Config, end: impl Fn(&mut Router)) {
     let mut traffic = Traffic::new(&pair);
     traffic.flows();
     let before = [noticed(&pair.a), noticed(&pair.b)];
-    let over = AtomicBool::new(false);
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            while !over.load(Ordering::Relaxed) {
-                traffic.round();
-            }
-        });
-        // Also where an assertion fails: the thread must end for the scope to.
-        let _end = End(&over);
+    traffic.during(|| {
         for _ in 0..RESTARTS {
             for router in [&mut pair.a, &mut pair.b] {
                 end(router);
@@ -78,14 +68,7 @@ fn a_reload_that_changes_a_setting_loses_no_frame() {
     let before = noticed(&pair.b);
     let config = config.with("replay-window = 7");
     pair.a.write("macsecd.toml", &config.text());
-    let over = AtomicBool::new(false);
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            while !over.load(Ordering::Relaxed) {
-                traffic.round();
-            }
-        });
-        let _end = End(&over);
+    traffic.during(|| {
         let (code, _, complaint) = pair.a.macsecctl(&["reload"]);
         assert_eq!(code, 0, "{complaint}");
         pair.a.wait_until_secured();

@@ -3,6 +3,7 @@
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use macsecd::sys::PacketSocket;
@@ -59,6 +60,21 @@ impl Traffic {
         self.lost += 2 * u64::try_from(WINDOW).unwrap() - forth - back;
     }
 
+    /// Exchanges traffic for as long as something goes on.
+    pub(crate) fn during<T>(&mut self, goes_on: impl FnOnce() -> T) -> T {
+        let over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    self.round();
+                }
+            });
+            // Also where an assertion fails: the thread must end for the scope to.
+            let _end = End(&over);
+            goes_on()
+        })
+    }
+
     /// Exchanges some traffic, none of which may be lost.
     pub(crate) fn flows(&mut self) {
         for _ in 0..4 {
@@ -96,7 +112,7 @@ fn receive(
 }
 
 /// Ends the traffic of a thread when it goes.
-pub(crate) struct End<'a>(pub(crate) &'a AtomicBool);
+struct End<'a>(&'a AtomicBool);
 
 impl Drop for End<'_> {
     fn drop(&mut self) {

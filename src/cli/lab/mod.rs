@@ -29,6 +29,9 @@ use crate::ident::CipherSuite;
 pub(crate) struct Args {
     #[command(subcommand)]
     command: Command,
+    /// Already inside: not for use by hand.
+    #[arg(long, hide = true, global = true)]
+    inside: bool,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -63,9 +66,6 @@ struct RestartArgs {
     /// What encrypts: userspace, or kernel where this one has MACsec.
     #[arg(long, default_value = "userspace", value_parser = ["userspace", "kernel"])]
     dataplane: String,
-    /// Already inside: not for use by hand.
-    #[arg(long, hide = true)]
-    inside: bool,
 }
 
 /// How keys are to be changed.
@@ -80,9 +80,6 @@ struct RotateArgs {
     /// The cipher suite: gcm-aes-128, gcm-aes-256, gcm-aes-xpn-128 or gcm-aes-xpn-256.
     #[arg(long, default_value = "gcm-aes-xpn-256")]
     suite: CipherSuite,
-    /// Already inside: not for use by hand.
-    #[arg(long, hide = true)]
-    inside: bool,
 }
 
 /// What the demonstration is to show.
@@ -105,18 +102,12 @@ struct DemoArgs {
     #[arg(long, value_name = "N", default_value_t = 20_000,
           value_parser = clap::value_parser!(u32).range(1..))]
     pings: u32,
-    /// Already inside: not for use by hand.
-    #[arg(long, hide = true)]
-    inside: bool,
 }
 
 /// Runs a lab.
 pub(crate) fn run(args: &Args, screen: &mut Screen<'_>) -> Result<ExitCode, Failure> {
     let failed = |error: anyhow::Error| Failure::new(ExitCode::Failure, format!("{error:#}"));
-    let (Command::Demo(DemoArgs { inside, .. })
-    | Command::Rotate(RotateArgs { inside, .. })
-    | Command::Restart(RestartArgs { inside, .. })) = &args.command;
-    if !inside {
+    if !args.inside {
         return enter::enter().map_err(failed);
     }
     enter::end_with_the_outside();
