@@ -22,7 +22,7 @@ DENY_VERSION := 0.20.2
 EXPOSURE_MAX := 20
 
 # What CI runs, in order: what is quick and fails often comes first.
-STEPS := lint suite core doc deny units kernel-test interop demo rotate-demo
+STEPS := lint suite core doc deny units kernel-test interop demo rotate-demo restarts
 
 .PHONY: test
 test: tools namespaces ## everything that CI runs, with the time of each step

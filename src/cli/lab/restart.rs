@@ -54,6 +54,9 @@ struct Seen {
     dark_ms: Vec<f64>,
     /// What the daemons have logged as warnings or worse, and why a start was a cold one.
     complaints: Vec<String>,
+    /// How much the first daemons had logged when both were secured, left first: that there was no
+    /// carrier before the cable was plugged in, for one.
+    early: [usize; 2],
 }
 
 /// Runs the restarts and prints what was seen; the last line is for scripts.
@@ -98,7 +101,8 @@ pub(super) fn run(args: &RestartArgs, screen: &mut Screen<'_>) -> Result<ExitCod
 /// Ends one daemon after the other, in turn, and starts it again.
 fn end_and_begin(pair: &mut Pair, args: &RestartArgs, screen: &mut Screen<'_>) -> Result<Seen> {
     let total = args.kills + args.planned;
-    let mut seen = Seen::default();
+    let early = [pair.log(Side::Left)?.len(), pair.log(Side::Right)?.len()];
+    let mut seen = Seen { early, ..Seen::default() };
     for number in 1..=total {
         // Planned ones are spread evenly among the others.
         let due = u64::from(number) * u64::from(args.planned) / u64::from(total.max(1));
@@ -131,7 +135,7 @@ fn restart(pair: &mut Pair, way: Way, side: Side, rekey: bool, seen: &mut Seen) 
         Way::Killed => pair.kill(side)?,
         Way::Planned => pair.leave(side)?,
     }
-    complaints(pair, side, &mut seen.complaints)?;
+    complaints(pair, side, seen)?;
     thread::sleep(RESTART_SEC);
     pair.go_on(side)?;
     seen.dark_ms.push(ended.elapsed().as_secs_f64() * 1000.0);
@@ -184,10 +188,17 @@ fn members(pair: &Pair) -> Result<Vec<String>> {
 }
 
 /// Adds what a daemon has logged that is a warning or worse.
-fn complaints(pair: &Pair, side: Side, to: &mut Vec<String>) -> Result<()> {
+fn complaints(pair: &Pair, side: Side, seen: &mut Seen) -> Result<()> {
+    let [left, right] = &mut seen.early;
+    let early = match side {
+        Side::Left => left,
+        Side::Right => right,
+    };
     let log = pair.log(side)?;
-    let amiss = log.lines().filter(|line| !line.contains(" INFO "));
-    to.extend(amiss.map(|line| format!("{side:?}: {line}")));
+    // Each daemon has a log of its own; the next one's counts from its beginning.
+    let said = log.get(std::mem::take(early)..).unwrap_or(&log);
+    let amiss = said.lines().filter(|line| !line.contains(" INFO "));
+    seen.complaints.extend(amiss.map(|line| format!("{side:?}: {line}")));
     Ok(())
 }
 
