@@ -236,7 +236,8 @@ impl Encryptor {
         self.line.peer().and_then(|id| u32::try_from(id.as_raw()).ok())
     }
 
-    /// Lets it go. Where it is to end, it has when this returns, and its secure interface with it.
+    /// Lets it go. Where it is to end, its keys and its secure interface have gone when this
+    /// returns; its process too, where this value has started it.
     pub fn close(self, how: End) {
         match how {
             End::Leave => {}
@@ -374,7 +375,7 @@ fn ask(line: &mut Line, request: &Request) -> io::Result<Answer> {
     line.receive()?.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
 }
 
-/// Ends an encryptor, and waits until it has ended.
+/// Ends an encryptor, and waits until it has: a process that is not our child may be about to.
 fn end(mut line: Line, process: Process) {
     let told = line.send(&Request::End);
     if !line.ends_within(PATIENCE) {
