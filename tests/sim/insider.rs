@@ -117,8 +117,8 @@ impl World {
             }
             5 => mkpdu.sak_use = None,
             6 => {
-                mkpdu.distributed_sak = Some(DistributedSak::PlainText);
                 self.list(to, mkpdu);
+                mkpdu.distributed_sak = Some(DistributedSak::PlainText);
             }
             _ => self.distribute(to, mkpdu),
         }
@@ -128,6 +128,10 @@ impl World {
         let Some(entry) = self.mention(to) else { return };
         let list = LivePeerList { key_server_ssci: 0, peers: Vec::new() };
         let list = mkpdu.live_peers.get_or_insert(list);
+        if list.peers.iter().all(|of| of.mi != entry.mi) {
+            // An SAK whose SSCIs were given without this station is not told from a new one either.
+            mkpdu.distributed_sak = None;
+        }
         list.peers.retain(|of| of.mi != entry.mi);
         list.peers.push(entry);
     }

@@ -203,7 +203,7 @@ impl Keys {
 
 /// I5: nobody transmits with an SAK that others cannot receive yet. The key server waits until all
 /// live peers have it in their SecY, the others until the key server transmits, and either an MKA
-/// Life Time at most.
+/// Life Time at most. A key server that goes leaves its SAK to the next one, which may be ourselves.
 #[derive(Debug, Default)]
 pub(crate) struct Changeover {
     /// Who has ever been able to receive whom with which SAK.
@@ -218,8 +218,10 @@ pub(crate) struct Start<'a> {
     pub(crate) station: usize,
     pub(crate) sci: Sci,
     pub(crate) ki: KeyId,
-    /// The key server's channel, or `None` where the station is key server itself.
-    pub(crate) server: Option<Sci>,
+    /// Whether the station is key server, or was the one that made the SAK.
+    pub(crate) is_server: bool,
+    /// The channels of the other key servers: of the one that made the SAK, and of today's.
+    pub(crate) servers: &'a [Sci],
     /// The stations of its live peers.
     pub(crate) peers: &'a [usize],
 }
@@ -234,17 +236,18 @@ impl Changeover {
     }
 
     pub(crate) fn start(&mut self, now: Time, start: &Start<'_>) -> Result<(), Violation> {
-        let &Start { station, sci, ki, server, peers } = start;
+        let &Start { station, sci, ki, is_server, servers, peers } = start;
         self.enabled.insert((ki, sci));
         let waited = self.installed.get(&(ki, station)).is_some_and(|&at| now.since(at) >= LIFE);
         let deaf: Vec<_> =
             peers.iter().filter(|&&peer| !self.received.contains(&(ki, peer, sci))).collect();
-        let may = match server {
-            None => deaf.is_empty(),
-            Some(server) => self.enabled.contains(&(ki, server)),
-        };
+        let all_receive = is_server && deaf.is_empty();
+        let may = all_receive || servers.iter().any(|&of| self.enabled.contains(&(ki, of)));
         ensure(may || waited, "I5 changeover", || {
-            format!("station {station} transmits with {ki} of {server:?} too early; deaf: {deaf:?}")
+            format!(
+                "station {station} transmits with {ki} too early: server {is_server}, \
+                 others {servers:?}, deaf {deaf:?}"
+            )
         })
     }
 }

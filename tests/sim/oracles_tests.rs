@@ -125,9 +125,14 @@ fn i3_sees_key_numbers_that_do_not_rise() {
     assert_eq!(broken(keys.rise(0, ki(1, 2), NONE)), "I3 keys");
 }
 
+/// A key server, with its own SAK and nobody there.
+fn server() -> Start<'static> {
+    Start { station: 0, sci: sci(0), ki: ki(1, 1), is_server: true, servers: &[], peers: &[] }
+}
+
 #[test]
 fn i5_sees_a_key_server_that_does_not_wait_for_a_peer() {
-    let start = Start { station: 0, sci: sci(0), ki: ki(1, 1), server: None, peers: &[1, 2] };
+    let start = Start { peers: &[1, 2], ..server() };
     let mut changeover = Changeover::default();
     changeover.installed(at(1), ki(1, 1), 0);
     changeover.receives(ki(1, 1), 1, sci(0));
@@ -140,13 +145,18 @@ fn i5_sees_a_key_server_that_does_not_wait_for_a_peer() {
 
 #[test]
 fn i5_sees_a_member_that_does_not_wait_for_the_key_server() {
-    let server = Start { station: 0, sci: sci(0), ki: ki(1, 1), server: None, peers: &[] };
-    let member = Start { station: 1, sci: sci(1), server: Some(sci(0)), ..server.clone() };
+    let servers = [sci(0)];
+    let member = Start { station: 1, sci: sci(1), is_server: false, servers: &servers, ..server() };
     let mut changeover = Changeover::default();
     changeover.installed(at(1), ki(1, 1), 1);
     assert_eq!(broken(changeover.start(at(2), &member)), "I5 changeover");
-    changeover.start(at(2), &server).unwrap();
+    changeover.start(at(2), &server()).unwrap();
     changeover.start(at(2), &member).unwrap();
+    // The next key server has it from the first one, and says as little of others.
+    let next = Start { is_server: true, servers: &[], peers: &[2], ..member };
+    assert_eq!(broken(changeover.start(at(2), &next)), "I5 changeover");
+    changeover.receives(ki(1, 1), 2, sci(1));
+    changeover.start(at(2), &next).unwrap();
 }
 
 #[test]

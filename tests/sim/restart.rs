@@ -218,7 +218,9 @@ impl Member {
         });
         let (driver, how) = match resumed {
             Some(Ok(driver)) => {
-                let settings = self.secy.settings.unwrap();
+                // It may have been killed before its SecY had any.
+                let strictest = *SecyModel::new(self.sci()).settings();
+                let settings = self.secy.settings.unwrap_or(strictest);
                 let model = SecyModel::resumed(self.sci(), settings, self.secy.open, kept);
                 self.model = model.unwrap();
                 expected.iter().for_each(|sak| self.model.spend(sak.key.ki));

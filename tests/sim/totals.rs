@@ -133,6 +133,17 @@ pub(crate) fn run(
     (run.totals.into_inner().unwrap(), failed.map(|(_, report)| report))
 }
 
+/// Tells the seed of a session that panics.
+struct Told(u64);
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("sim: PANIC seed={}", self.0);
+        }
+    }
+}
+
 impl Run {
     fn work(&self) {
         let mut totals = Totals::default();
@@ -141,6 +152,7 @@ impl Run {
             if seed >= self.end {
                 break;
             }
+            let told = Told(seed);
             let (world, result) = scenario::session(seed, false);
             if let Err(violation) = result {
                 // Once more, with notes.
@@ -159,6 +171,7 @@ impl Run {
                 }
             }
             totals.add(&world);
+            drop(told);
             if seed.is_multiple_of(NEWS_EVERY) {
                 println!("sim: at seed {seed} after {:.0?}", self.begun.elapsed());
             }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use macsecd::ident::{KeyId, MemberId};
 use macsecd::keyring::Key;
+use macsecd::mka::KeyServer;
 use macsecd::port::{PortInput, PortOutput};
 use macsecd::secy::{CommandId, SecyCommand, SecyError};
 use macsecd::time::Time;
@@ -378,11 +379,17 @@ impl World {
         let principal = status.participants.iter().filter(|of| of.principal);
         let live = principal.flat_map(|of| of.peers.iter().filter(|peer| peer.live));
         let peers: Vec<_> = live.filter_map(|peer| self.owners.get(&peer.mi).copied()).collect();
-        let server = (!member.own.contains(&ki.server)).then(|| {
-            let server = self.owners.get(&ki.server).copied().unwrap_or(station);
-            self.members[server].sci()
-        });
-        let start = Start { station, sci: member.sci(), ki, server, peers: &peers };
+        let maker = self.owners.get(&ki.server).filter(|&&maker| maker != station);
+        let maker = maker.map(|&maker| self.members[maker].sci());
+        let (is_elected, elected) = match status.key_server {
+            Some(KeyServer::Own) => (true, None),
+            Some(KeyServer::Peer(sci)) => (false, Some(sci)),
+            None => (false, None),
+        };
+        let is_server = is_elected || member.own.contains(&ki.server);
+        let servers: Vec<_> = maker.into_iter().chain(elected).collect();
+        let start =
+            Start { station, sci: member.sci(), ki, is_server, servers: &servers, peers: &peers };
         self.oracles.changeover.start(member.clock.at(self.now), &start)
     }
 
