@@ -94,7 +94,7 @@ impl Policy {
 
     /// The SecY's settings while MACsec is in use.
     #[must_use]
-    pub(crate) fn secured(&self) -> SecySettings {
+    pub fn secured(&self) -> SecySettings {
         SecySettings {
             protect: true,
             validate: Validate::Strict,

@@ -203,6 +203,8 @@ impl Member {
         self.set_dry(false);
         self.busy_until = (Time::ZERO, Time::ZERO);
         self.policy = self.next_policy.take().unwrap_or_else(|| self.policy.clone());
+        // As the task does, which has the data plane before it has the driver.
+        self.secy.settings = Some(self.policy.secured());
         let ring = self.key_ring(keys);
         let newer = |memory: &Memory| self.secy.sas.keys().any(|&ki| memory.is_older_than(ki));
         let memory = record.map(|record| match Memory::open(record, now, &self.policy, &ring) {
@@ -218,9 +220,7 @@ impl Member {
         });
         let (driver, how) = match resumed {
             Some(Ok(driver)) => {
-                // It may have been killed before its SecY had any.
-                let strictest = *SecyModel::new(self.sci()).settings();
-                let settings = self.secy.settings.unwrap_or(strictest);
+                let settings = self.policy.secured();
                 let model = SecyModel::resumed(self.sci(), settings, self.secy.open, kept);
                 self.model = model.unwrap();
                 expected.iter().for_each(|sak| self.model.spend(sak.key.ki));

@@ -1,5 +1,6 @@
 //! Daemons that end and begin again under a constant stream: killed at random moments, and planned.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -50,6 +51,10 @@ struct Seen {
     rekeys: u32,
     /// Key numbers beyond those of the rekeys asked for.
     skipped: u32,
+    /// The member identifier of the other end, as each of them knew it last.
+    members: Vec<String>,
+    /// When each was begun, and which it was.
+    begun: Vec<(Instant, String)>,
     /// From the end of a daemon until the next said that it was secured.
     dark_ms: Vec<f64>,
     /// What the daemons have logged as warnings or worse, and why a start was a cold one.
@@ -89,12 +94,16 @@ pub(super) fn run(args: &RestartArgs, screen: &mut Screen<'_>) -> Result<ExitCod
         anyhow::Ok((stream, seen?))
     })?;
     let after = members(&pair)?;
+    let counted = counted(&pair)?;
     let same = before == after;
     if !same {
         screen.print(&format!("the ends met {before:?} before, {after:?} after\n"))?;
     }
     pair.stop()?;
     let (wire, ledger) = pinger.finish_with_ledger()?;
+    if !stream.lost.is_empty() {
+        tell_losses(&seen, &stream.lost, &counted, screen)?;
+    }
     conclude(args, &seen, same, &stream, &wire, &ledger, screen)
 }
 
@@ -102,7 +111,7 @@ pub(super) fn run(args: &RestartArgs, screen: &mut Screen<'_>) -> Result<ExitCod
 fn end_and_begin(pair: &mut Pair, args: &RestartArgs, screen: &mut Screen<'_>) -> Result<Seen> {
     let total = args.kills + args.planned;
     let early = [pair.log(Side::Left)?.len(), pair.log(Side::Right)?.len()];
-    let mut seen = Seen { early, ..Seen::default() };
+    let mut seen = Seen { early, members: members(pair)?, ..Seen::default() };
     for number in 1..=total {
         // Planned ones are spread evenly among the others.
         let due = u64::from(number) * u64::from(args.planned) / u64::from(total.max(1));
@@ -115,8 +124,10 @@ fn end_and_begin(pair: &mut Pair, args: &RestartArgs, screen: &mut Screen<'_>) -
         let side = if *count % 2 == 0 { Side::Left } else { Side::Right };
         *count += 1;
         thread::sleep(at_random(LIFE_MAX_MS)?);
-        restart(pair, way, side, number % REKEY_EVERY == 0, &mut seen)
-            .with_context(|| format!("restart {number}, {way:?}, {side:?}"))?;
+        let rekey = number % REKEY_EVERY == 0;
+        let which = format!("restart {number}, {way:?}, {side:?}, in a rekey: {rekey}");
+        seen.begun.push((Instant::now(), which.clone()));
+        restart(pair, way, side, rekey, &mut seen).context(which)?;
         if number % 20 == 0 {
             screen.print(&format!("{number} of {total}\n"))?;
         }
@@ -149,6 +160,15 @@ fn restart(pair: &mut Pair, way: Way, side: Side, rekey: bool, seen: &mut Seen) 
     let after = settled(pair, before + u32::from(rekey))?;
     // One whose server was killed before it came into use is followed by another, with a new number.
     seen.skipped += after.saturating_sub(before + u32::from(rekey));
+    let members = members(pair)?;
+    if members != seen.members {
+        seen.complaints.push(format!(
+            "{way:?}, {side:?}, in a rekey: {rekey}: the ends met {:?} before, {members:?} after: {}",
+            seen.members,
+            pair.log(side)?
+        ));
+        seen.members = members;
+    }
     if !rekey && after != before {
         bail!("key number {after} is in use, and it was {before}; asked for one more: {rekey}");
     }
@@ -200,6 +220,42 @@ fn complaints(pair: &Pair, side: Side, seen: &mut Seen) -> Result<()> {
     let amiss = said.lines().filter(|line| !line.contains(" INFO "));
     seen.complaints.extend(amiss.map(|line| format!("{side:?}: {line}")));
     Ok(())
+}
+
+/// Tells after which restarts frames were lost, and what the ends have counted.
+fn tell_losses(
+    seen: &Seen,
+    lost: &[Instant],
+    counted: &[String],
+    screen: &mut Screen<'_>,
+) -> Result<()> {
+    let mut after: BTreeMap<usize, Vec<u128>> = BTreeMap::new();
+    for at in lost {
+        let number = seen.begun.partition_point(|(begun, _)| begun <= at);
+        let begun = number.checked_sub(1).and_then(|index| seen.begun.get(index));
+        let since = begun.map_or(0, |(begun, _)| at.duration_since(*begun).as_millis());
+        after.entry(number).or_default().push(since);
+    }
+    for (number, times) in after.iter().take(SHOWN_MAX) {
+        let which = number.checked_sub(1).and_then(|index| seen.begun.get(index));
+        let which = which.map_or("before the first restart", |(_, which)| which);
+        screen.print(&format!("lost after {which}: {} frames, at {times:?} ms\n", times.len()))?;
+    }
+    for of in counted {
+        screen.print(&format!("counted by {of}\n"))?;
+    }
+    Ok(())
+}
+
+/// What each end has counted that is not zero.
+fn counted(pair: &Pair) -> Result<Vec<String>> {
+    let status = pair.status()?;
+    let ports = status.iter().flat_map(|document| &document.status.ports);
+    let counts = |port: &PortStatus| {
+        let counts = port.counters.iter().filter(|(_, count)| **count > 0);
+        counts.map(|(name, count)| format!(" {name}={count}")).collect::<String>()
+    };
+    Ok(ports.map(|port| format!("{}:{}", port.interface, counts(port))).collect())
 }
 
 /// Any time up to so many milliseconds.
