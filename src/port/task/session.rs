@@ -110,7 +110,8 @@ impl Session {
             round_at: now().after(ROUND),
             log_at: now().after(LOG),
             mtu_due: None,
-            backlog: false,
+            // One that goes on has its hello ready, and nothing else may happen for a while.
+            backlog: true,
             fault: None,
             logged: Discards::default(),
             unsent: (0, None),
