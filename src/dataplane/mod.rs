@@ -185,6 +185,19 @@ impl Dataplane {
         }
     }
 
+    /// Has it go on for this long without a daemon. The next daemon says anew how long. The
+    /// kernel's goes on for as long as it is left alone.
+    ///
+    /// # Errors
+    ///
+    /// [`SecyError::Refused`] where an encryptor does not answer.
+    pub fn go_on_for(&mut self, span: Duration) -> Result<(), SecyError> {
+        match self {
+            Self::Kernel(_) => Ok(()),
+            Self::Userspace(plane) => plane.go_on_for(span),
+        }
+    }
+
     /// Lets it go. An encryptor's secure interface never stays without it.
     pub fn close(self, end: End) {
         match self {

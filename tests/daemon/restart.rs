@@ -2,16 +2,26 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::thread;
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::config::{Config, cak};
+use crate::netns::eventually;
 use crate::rig::{CABLE, Pair, Router, SECURE};
 use crate::traffic::Traffic;
 
 /// How often each way of restarting is gone through.
 const RESTARTS: usize = 3;
+/// A planned restart that takes its time: longer than MKA Life Time, and than an encryptor goes on
+/// without a daemon that was killed. Much shorter than the peers are asked to wait.
+const SLOW: Duration = Duration::from_secs(9);
+/// The other end's key server priority.
+const PRIORITY: &str = "key-server-priority = 100";
+/// What a daemon says that leaves, when the others have agreed to wait for the next one.
+const WAITED_FOR: &str = "the peers wait for the next daemon";
 /// What a daemon says that found everything as it was left.
 const GOES_ON: &str = "goes on where the daemon before has left it";
 
@@ -56,6 +66,54 @@ fn a_daemon_that_is_restarted_loses_no_frame() {
         router.signal(Signal::SIGUSR2);
         assert_eq!(router.wait_for_end().code(), Some(0));
         assert!(router.namespace.has(SECURE), "the secure interface has gone");
+    });
+}
+
+/// A restart of one end that takes its time, under traffic; of the other end's, nothing is said.
+fn slow_restart(priority: u8) {
+    let config = Config::new("gcm-aes-xpn-128").with(&format!("key-server-priority = {priority}"));
+    let mut pair = Pair::start(&config, &Config::new("gcm-aes-xpn-128").with(PRIORITY));
+    pair.wait_until_secured();
+    let mut traffic = Traffic::new(&pair);
+    traffic.flows();
+    let before = [noticed(&pair.a), noticed(&pair.b)];
+    traffic.during(|| {
+        pair.a.signal(Signal::SIGUSR2);
+        assert_eq!(pair.a.wait_for_end().code(), Some(0));
+        assert!(pair.a.log().contains(WAITED_FOR), "{}", pair.a.log());
+        thread::sleep(SLOW);
+        assert_eq!(pair.b.port()["state"], "secured", "{}", pair.b.log());
+        pair.a.start(&config);
+        pair.a.wait_until_secured();
+    });
+    assert!(pair.a.log().contains(GOES_ON), "{}", pair.a.log());
+    assert_eq!(traffic.lost, 0, "of {} datagrams", traffic.sent);
+    assert_eq!([noticed(&pair.a), noticed(&pair.b)], before);
+
+    // It is waited for no more: not by the peer, and not by its encryptor.
+    pair.a.crash();
+    pair.b.wait_until("the peer is lost", |port| port["state"] != "secured");
+    eventually("the encryptor has ended", || !pair.a.namespace.has(SECURE));
+}
+
+#[test]
+fn a_planned_restart_of_the_key_server_may_take_longer_than_a_life_time() {
+    slow_restart(16);
+}
+
+#[test]
+fn a_planned_restart_of_a_member_may_take_longer_than_a_life_time() {
+    slow_restart(200);
+}
+
+/// Without XPN nobody says that they would wait, and a restart in time loses nothing all the same.
+#[test]
+fn whoever_does_not_know_of_waiting_is_not_asked_to() {
+    restart_under_traffic(&Config::new("gcm-aes-128"), |router| {
+        router.signal(Signal::SIGUSR2);
+        router.wait_for_end();
+        assert!(!router.log().contains(WAITED_FOR), "{}", router.log());
+        assert!(router.log().contains("does not know what a suspension is"), "{}", router.log());
     });
 }
 

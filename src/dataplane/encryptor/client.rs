@@ -194,6 +194,18 @@ impl Encryptor {
         self.request(&Request::ParentMtu(mtu))
     }
 
+    /// Has it go on for this long without a daemon, in place of [`EncryptorSettings::life`]. The
+    /// next daemon says anew how long.
+    ///
+    /// # Errors
+    ///
+    /// [`SecyError::Refused`] where the encryptor has died or does not answer.
+    pub fn go_on_for(&mut self, span: Duration) -> Result<(), SecyError> {
+        // As the next one will say it, and with nothing new between a daemon and an encryptor of
+        // different releases.
+        self.request(&Request::Attach { life: span })
+    }
+
     /// Asks how it is; [`Encryptor::snapshot`] tells.
     pub fn refresh(&mut self) {
         // What went wrong shows in the snapshot.
@@ -253,6 +265,10 @@ impl Encryptor {
             Ok(Answer::Done(result, shown)) => {
                 self.shown = shown.into();
                 result.map_err(SecyError::from)
+            }
+            Ok(Answer::Held(_, shown)) if matches!(request, Request::Attach { .. }) => {
+                self.shown = shown.into();
+                Ok(())
             }
             Ok(Answer::None(_) | Answer::Held(..)) => self.fail("it makes no sense"),
             Err(error) => self.fail(error),

@@ -56,6 +56,8 @@ pub(super) struct Plane {
     waiting: VecDeque<Job>,
     shown: Snapshot,
     broken: bool,
+    /// How long it is to go on without us, where not for MKA Life Time.
+    alone: Option<Duration>,
 }
 
 /// More that waits means that the data plane has stopped. Key agreement asks for some ten things
@@ -73,6 +75,7 @@ impl Plane {
             running: None,
             waiting: VecDeque::new(),
             broken: false,
+            alone: None,
         }
     }
 
@@ -142,6 +145,11 @@ impl Plane {
         }
     }
 
+    /// Has it go on for this long without us, once it is let go and all is left.
+    pub(super) const fn go_on_for(&mut self, span: Duration) {
+        self.alone = Some(span);
+    }
+
     /// Lets it go. Unless all is left, its encryptor has ended or the kernel has no key left when
     /// this returns.
     pub(super) async fn close(mut self, end: End) {
@@ -149,9 +157,19 @@ impl Plane {
         if self.running.is_some() {
             drop(self.done().await);
         }
-        let Some(dataplane) = self.idle else { return };
+        let Some(mut dataplane) = self.idle else { return };
+        let alone = self.alone.filter(|_| end == End::Leave);
         // Waiting for an encryptor or for the kernel would hold up all ports.
-        if let Err(error) = spawn_blocking(move || dataplane.close(end)).await {
+        if let Err(error) = spawn_blocking(move || {
+            if let Some(span) = alone
+                && let Err(error) = dataplane.go_on_for(span)
+            {
+                warn!(%error, "the data plane does not go on for longer");
+            }
+            dataplane.close(end);
+        })
+        .await
+        {
             warn!(%error, "a data plane did not end well");
         }
     }

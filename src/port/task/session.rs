@@ -5,6 +5,7 @@ use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::sleep;
 use tracing::{debug, info, warn};
 
 use super::alarm::now;
@@ -36,6 +37,13 @@ const OUTPUTS_MAX: usize = 1024;
 /// How often the data plane is looked at: what has changed in it by itself, or by somebody else's
 /// hand, is to be known within a second.
 const ROUND: Duration = Duration::from_millis(500);
+/// For how long the others are asked to bear with us at a planned restart: five times MKA Life Time.
+/// A start on a machine that is busy has room in it, and the service manager's next tries. A daemon
+/// that is away for longer waits for a person; until then the silence has to tell the others that
+/// nobody is there, for they make no key and let nobody join meanwhile.
+const AWAY: Duration = Duration::from_secs(30);
+/// How long we wait for them to agree before we leave. They answer news at once.
+const LEAVING: Duration = Duration::from_millis(100);
 /// How often what was refused is logged.
 const LOG: Duration = Duration::from_secs(1);
 
@@ -62,6 +70,8 @@ pub(super) struct Session {
     fault: Option<&'static str>,
     /// What is already in the log.
     logged: Discards,
+    /// How long there may be no daemon at a planned restart, where the others agree.
+    away: Duration,
     /// Frames of ours that the interface did not take since the last round, and why the last one.
     unsent: (u64, Option<io::Error>),
 }
@@ -114,6 +124,7 @@ impl Session {
             backlog: true,
             fault: None,
             logged: Discards::default(),
+            away: AWAY.max(setup.policy.manners.life),
             unsent: (0, None),
         })
     }
@@ -347,8 +358,43 @@ impl Session {
         }
     }
 
+    /// Asks the others to bear with us until the next daemon is there (802.1X-2020 9.18), and where
+    /// they agree has the data plane go on for as long. Whatever comes of it, we leave: the next one
+    /// says that it is back as soon as it speaks.
+    async fn take_leave(&mut self) {
+        let until = now().after(LEAVING);
+        if let Err(why) = self.driver.ask_suspension(now(), self.away) {
+            debug!(iface = %self.interface, %why, "the peers are not asked to wait");
+            return;
+        }
+        self.carry_out();
+        while !self.driver.suspension_is_agreed(now()) {
+            if now() >= until {
+                debug!(iface = %self.interface, "the peers have not agreed to wait yet");
+                return;
+            }
+            let next = self.due().min(until).since(now());
+            let arrival = tokio::select! {
+                biased;
+                () = sleep(next) => None,
+                arrival = self.arrival() => Some(arrival),
+            };
+            match arrival {
+                None => self.tend(),
+                Some(Arrival::Report(report)) => self.reported(report),
+                Some(Arrival::Frames) if self.receive().await.is_ok() => {}
+                Some(Arrival::Frames) => return,
+            }
+        }
+        info!(iface = %self.interface, away = ?self.away, "the peers wait for the next daemon");
+        self.plane.go_on_for(self.away);
+    }
+
     /// Takes everything down that is not to be left.
     pub(super) async fn close(mut self, end: End) {
+        if end == End::Leave {
+            self.take_leave().await;
+        }
         self.plane.close(end).await;
         if end != End::Leave {
             self.store.keep(None);
