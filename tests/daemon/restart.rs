@@ -171,6 +171,23 @@ fn a_restart_that_does_not_fit_is_a_cold_one() {
     traffic.flows();
 }
 
+/// Others could have put there what they like, so nothing of it is used, and the port lives on.
+#[test]
+fn a_folder_of_records_that_is_open_to_others_makes_a_restart_a_cold_one() {
+    let config = Config::new("gcm-aes-xpn-128");
+    let mut pair = Pair::secured(&config);
+    pair.a.crash();
+    let folder = pair.a.file("control.records");
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
+    pair.a.start(&config);
+    pair.wait_until_secured();
+    let log = pair.a.log();
+    assert!(log.contains("is not gone by: the port begins afresh"), "{log}");
+    assert!(log.contains("a restart of the daemon will interrupt traffic"), "{log}");
+    assert!(!log.contains(GOES_ON), "{log}");
+    Traffic::new(&pair).flows();
+}
+
 #[test]
 fn the_record_holds_no_key_and_goes_when_the_daemon_is_told_to_end() {
     let mut pair = Pair::secured(&Config::new("gcm-aes-128"));

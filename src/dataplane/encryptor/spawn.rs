@@ -1,18 +1,17 @@
 //! Where encryptors live, and how one is started.
 
-use std::fs::{self, DirBuilder};
+use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::unistd::geteuid;
-
 use super::line::{Line, bind};
+use crate::sys::make_private_folder;
 
 /// Where a daemon's encryptors live, and what they are.
 #[derive(Clone, Debug)]
@@ -41,20 +40,8 @@ impl EncryptorHome {
     /// Makes the folder where it is missing, and tells where the socket of this interface's
     /// encryptor is to be.
     pub(super) fn socket(&self, interface: &str) -> io::Result<PathBuf> {
-        let directory = &self.directory;
-        match DirBuilder::new().mode(0o700).create(directory) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            Ok(()) | Err(_) => {}
-        }
-        let found = fs::symlink_metadata(directory)?;
-        let ours = found.is_dir() && found.uid() == geteuid().as_raw() && found.mode() & 0o077 == 0;
-        if !ours {
-            return Err(io::Error::new(
-                io::ErrorKind::PermissionDenied,
-                "it must be a folder that is ours and closed to everybody else",
-            ));
-        }
-        Ok(directory.join(format!("{interface}.sock")))
+        make_private_folder(&self.directory)?;
+        Ok(self.directory.join(format!("{interface}.sock")))
     }
 
     /// Starts an encryptor and calls it. Nobody answers at `path`.

@@ -4,12 +4,13 @@
 //! goes with the boot. Each record takes the place of the one before at once and wholly, so that a
 //! daemon that is killed leaves the last one whole. Without a record the next start is a cold one.
 
-use std::fs::{self, DirBuilder};
+use std::fs;
 use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use tracing::{info, warn};
+
+use crate::sys::{check_private_folder, make_private_folder};
 
 /// The largest record that is read: of 64 members, each with what it has announced.
 const SIZE_MAX: u64 = 1 << 20;
@@ -17,7 +18,7 @@ const SIZE_MAX: u64 = 1 << 20;
 /// Keeps the record of one port.
 #[derive(Debug)]
 pub(super) struct Store {
-    path: PathBuf,
+    folder: PathBuf,
     interface: String,
     /// Nothing could be kept the last time.
     failing: bool,
@@ -26,13 +27,30 @@ pub(super) struct Store {
 impl Store {
     /// A store in this folder, which is made when it is needed.
     pub(super) fn new(folder: &Path, interface: &str) -> Self {
-        Self { path: folder.join(interface), interface: interface.to_owned(), failing: false }
+        Self { folder: folder.to_owned(), interface: interface.to_owned(), failing: false }
     }
 
-    /// What was kept last, if anything can be read.
+    /// What was kept last, if anything can be read. What stands in a folder that others can write to
+    /// is nothing that we have kept.
     pub(super) fn read(&self) -> Option<Vec<u8>> {
-        let known = fs::symlink_metadata(&self.path).ok()?;
-        (known.is_file() && known.len() <= SIZE_MAX).then(|| fs::read(&self.path).ok()).flatten()
+        match check_private_folder(&self.folder) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+            Err(error) => {
+                warn!(
+                    iface = %self.interface, %error,
+                    "{} is not gone by: the port begins afresh", self.folder.display()
+                );
+                return None;
+            }
+        }
+        let path = self.path();
+        let known = fs::symlink_metadata(&path).ok()?;
+        (known.is_file() && known.len() <= SIZE_MAX).then(|| fs::read(&path).ok()).flatten()
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.join(&self.interface)
     }
 
     /// Keeps a record, or nothing. Where that fails the port goes on all the same, and says so; what
@@ -48,10 +66,11 @@ impl Store {
             }
             (Err(error), failing) => {
                 if !failing {
-                    let path = self.path.display();
+                    let folder = self.folder.display();
                     warn!(
                         iface = %interface, %error,
-                        "{path} cannot be written: a restart of the daemon will interrupt traffic"
+                        "nothing can be kept in {folder}: a restart of the daemon will interrupt \
+                         traffic"
                     );
                 }
                 self.failing = true;
@@ -62,20 +81,15 @@ impl Store {
     }
 
     fn write(&self, record: &[u8]) -> io::Result<()> {
-        let next = self.path.with_file_name(format!(".{}", self.interface));
-        match fs::write(&next, record) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let folder = self.path.parent().ok_or(error)?;
-                DirBuilder::new().mode(0o700).recursive(true).create(folder)?;
-                fs::write(&next, record)?;
-            }
-            written => written?,
-        }
-        fs::rename(&next, &self.path)
+        make_private_folder(&self.folder)?;
+        let next = self.folder.join(format!(".{}", self.interface));
+        fs::write(&next, record)?;
+        fs::rename(&next, self.path())
     }
 
+    /// In a folder that is not ours nothing is ours to remove.
     fn remove(&self) -> io::Result<()> {
-        match fs::remove_file(&self.path) {
+        match check_private_folder(&self.folder).and_then(|()| fs::remove_file(self.path())) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             Ok(()) | Err(_) => Ok(()),
         }
@@ -84,6 +98,8 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[test]
@@ -105,14 +121,36 @@ mod tests {
 
     #[test]
     fn what_cannot_be_replaced_is_not_taken_for_the_last_record() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut store = Store::new(folder.path(), "eth1");
+        let inside = tempfile::tempdir().unwrap();
+        let folder = inside.path().join("records");
+        let mut store = Store::new(&folder, "eth1");
         store.keep(Some(b"one"));
-        fs::create_dir(folder.path().join(".eth1")).unwrap();
+        fs::create_dir(folder.join(".eth1")).unwrap();
         store.keep(Some(b"two"));
         assert!(store.failing);
         assert_eq!(store.read(), None);
-        fs::remove_dir(folder.path().join(".eth1")).unwrap();
+        fs::remove_dir(folder.join(".eth1")).unwrap();
+        store.keep(Some(b"three"));
+        assert!(!store.failing);
+        assert_eq!(store.read(), Some(b"three".to_vec()));
+    }
+
+    #[test]
+    fn in_a_folder_that_others_can_open_nothing_is_read_written_or_removed() {
+        let inside = tempfile::tempdir().unwrap();
+        let folder = inside.path().join("records");
+        let mut store = Store::new(&folder, "eth1");
+        store.keep(Some(b"one"));
+        let open_to = |mode| {
+            fs::set_permissions(&folder, fs::Permissions::from_mode(mode)).unwrap();
+        };
+        open_to(0o755);
+        assert_eq!(store.read(), None);
+        store.keep(Some(b"two"));
+        assert!(store.failing);
+        store.keep(None);
+        assert_eq!(fs::read(folder.join("eth1")).unwrap(), b"one");
+        open_to(0o700);
         store.keep(Some(b"three"));
         assert!(!store.failing);
         assert_eq!(store.read(), Some(b"three".to_vec()));
@@ -120,8 +158,10 @@ mod tests {
 
     #[test]
     fn what_is_no_file_is_not_read() {
-        let folder = tempfile::tempdir().unwrap();
-        std::os::unix::fs::symlink("/proc/self/status", folder.path().join("eth1")).unwrap();
-        assert_eq!(Store::new(folder.path(), "eth1").read(), None);
+        let inside = tempfile::tempdir().unwrap();
+        let folder = inside.path().join("records");
+        make_private_folder(&folder).unwrap();
+        std::os::unix::fs::symlink("/proc/self/status", folder.join("eth1")).unwrap();
+        assert_eq!(Store::new(&folder, "eth1").read(), None);
     }
 }
