@@ -185,6 +185,43 @@ fn whoever_speaks_nonsense_is_hung_up_on_and_the_keys_stay() {
     assert_eq!(rig.begin(&[rig.record(&KEY)]).kept().len(), 1);
 }
 
+/// Whoever only calls keeps no key alive: not by staying, and not by coming again and again.
+#[test]
+fn a_caller_that_asks_for_nothing_does_not_put_the_end_off() {
+    let life = Duration::from_millis(300);
+    for stays in [true, false] {
+        let mut rig = Rig::new();
+        let id = rig.secured().id().unwrap();
+        let expected = vec![rig.record(&KEY)];
+        drop(rig.begin_with(EncryptorSettings { life, ..rig.settings(expected) }).unwrap());
+        let mut silent = Some(call(&rig));
+        eventually("the encryptor has ended", || {
+            if !stays && runs(id) {
+                // It may end while it is called.
+                let line = Socket::new(Domain::UNIX, Type::SEQPACKET, None).unwrap();
+                silent = line.connect(&SockAddr::unix(rig.socket()).unwrap()).ok().map(|()| line);
+            }
+            !runs(id)
+        });
+        assert!(!rig.near.has(SECURE) && !rig.socket().exists(), "{silent:?}");
+    }
+}
+
+/// One that asks for something is a daemon, however long it says nothing after that.
+#[test]
+fn a_caller_that_asks_for_something_is_waited_for() {
+    let mut rig = Rig::new();
+    let life = Duration::from_millis(300);
+    drop(rig.secured());
+    let expected = vec![rig.record(&KEY)];
+    drop(rig.begin_with(EncryptorSettings { life, ..rig.settings(expected) }).unwrap());
+    let mut line = call(&rig);
+    line.write_all(&[5]).unwrap();
+    assert!(line.read(&mut [0; 4096]).unwrap() > 0, "it has looked");
+    thread::sleep(3 * life);
+    rig.traffic().flows();
+}
+
 #[test]
 fn a_daemon_that_dies_before_it_has_heard_the_answer_leaves_what_it_asked_for() {
     let mut rig = Rig::new();

@@ -47,6 +47,7 @@ pub fn serve(socket: OwnedFd, path: PathBuf) -> io::Result<()> {
     let mut server = Server {
         plane: None,
         client: None,
+        served: false,
         _place: place,
         listener: listen(socket)?,
         signals,
@@ -64,9 +65,12 @@ struct Server {
     plane: Option<Plane>,
     _place: Place,
     client: Option<Line>,
+    /// Whether it has asked for something that was done. Before that it does not count as a daemon,
+    /// and the time runs on.
+    served: bool,
     listener: Socket,
     signals: SignalFd,
-    /// Rings when there has been no daemon for too long.
+    /// Rings when there has been no daemon for too long. Set while there is none.
     timer: TimerFd,
     life: Duration,
     /// For the log.
@@ -128,25 +132,28 @@ impl Server {
     /// Waits for what is next. What the daemon has said comes before a new call, so that one that
     /// has gone is seen to have gone before the next one is asked in.
     fn wait(&self) -> io::Result<Event> {
-        let (signals, listener) = (self.signals.as_fd(), self.listener.as_fd());
-        let second = self.client.as_ref().map_or(self.timer.as_fd(), |client| client.as_fd());
+        let (signals, listener, timer) =
+            (self.signals.as_fd(), self.listener.as_fd(), self.timer.as_fd());
+        let engaged = self.client.is_some();
+        let client = self.client.as_ref().map_or(signals, |client| client.as_fd());
         loop {
-            let mut sources =
-                [signals, second, listener].map(|source| PollFd::new(source, PollFlags::POLLIN));
+            let mut sources = [signals, client, listener, timer]
+                .map(|source| PollFd::new(source, PollFlags::POLLIN));
             match poll(&mut sources, PollTimeout::NONE) {
                 Ok(_) => {}
                 Err(Errno::EINTR) => continue,
                 Err(errno) => return Err(errno.into()),
             }
             // An error counts: reading will tell which.
-            let [signals, second, listener] = sources.map(|source| source.any() != Some(false));
-            return Ok(match (signals, second, listener) {
+            let [signals, client, call, late] = sources.map(|source| source.any() != Some(false));
+            return Ok(match (signals, client, call, late) {
                 (true, ..) => Event::Terminate,
-                (_, true, _) if self.client.is_some() => Event::Client,
+                (_, true, ..) => Event::Client,
                 // Even if the time is up: here comes the one that was waited for.
-                (.., true) => Event::Call,
-                (_, true, _) => Event::Late,
-                (false, false, false) => continue,
+                (_, _, true, _) if !engaged => Event::Call,
+                (.., true) => Event::Late,
+                (_, _, true, _) => Event::Call,
+                (false, false, false, false) => continue,
             });
         }
     }
@@ -168,8 +175,7 @@ impl Server {
         });
         match greeted {
             Ok(line) if !engaged => {
-                self.client = Some(line);
-                self.timer.unset()?;
+                (self.client, self.served) = (Some(line), false);
             }
             Ok(_) => debug!(iface = %self.interface, "a second daemon was sent away"),
             Err(error) => debug!(iface = %self.interface, %error, "a caller was sent away"),
@@ -187,6 +193,10 @@ impl Server {
             Err(error) => return self.miss(error),
         };
         let refused = matches!(answer, Answer::None(_));
+        if !refused && !self.served {
+            self.served = true;
+            self.timer.unset()?;
+        }
         let Some(client) = &mut self.client else { return Ok(Next::On) };
         match client.send(&answer) {
             // It was started for nothing.
@@ -241,6 +251,11 @@ impl Server {
         if self.plane.is_none() {
             return Ok(Next::End);
         }
+        if !self.served {
+            debug!(iface = %self.interface, %why, "a caller was no daemon");
+            return Ok(Next::On);
+        }
+        self.served = false;
         let life = self.life;
         info!(iface = %self.interface, %why, ?life, "the daemon has gone; frames go on");
         self.arm()?;
