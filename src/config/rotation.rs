@@ -1,5 +1,6 @@
 //! What the file says of changing keys: when one starts, and which port can do another's work.
 
+use std::cmp::Reverse;
 use std::fmt;
 
 use toml::de::DeValue;
@@ -15,6 +16,27 @@ use crate::profile::{LinkSettings, RotationChoice, Word as _};
 /// When a key is to be taken up, in seconds since 1970, UTC. It is a hint: clocks differ.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd)]
 pub struct StartTime(pub u64);
+
+impl StartTime {
+    /// Tells whether this is later than `now`, in seconds since 1970.
+    #[must_use]
+    pub const fn is_to_come(self, now: u64) -> bool {
+        self.0 > now
+    }
+
+    /// Where a key stands by its start, the least first: those that have started, the last one
+    /// first and any without a start behind them; then those that are to come, the next one first.
+    /// All of them are listened to, and where the far end speaks one alone that is to come, it is
+    /// taken.
+    #[must_use]
+    pub fn place(start: Option<Self>, now: u64) -> impl Ord + use<> {
+        if start.is_some_and(|start| start.is_to_come(now)) {
+            (true, Reverse(None), start)
+        } else {
+            (false, Reverse(start), None)
+        }
+    }
+}
 
 /// As the file would have it.
 impl fmt::Display for StartTime {

@@ -1,6 +1,5 @@
 //! Which keys of a port are preferred when: the shell's part of it, for the core knows no date.
 
-use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -23,26 +22,12 @@ pub(super) fn ring(port: &PortConfig, now: u64) -> Result<KeyRing, KeyRingError>
         RotationChoice::FollowPeer => Preference::LastSpoken,
         RotationChoice::NewestWithFallback | RotationChoice::PrimaryFallback => Preference::InOrder,
         RotationChoice::StartTime => {
-            keys.sort_by_key(|key| place(key.start, now));
+            keys.sort_by_key(|key| StartTime::place(key.start, now));
             Preference::InOrder
         }
     };
     let keys = keys.into_iter().map(|key| Arc::clone(&key.key)).collect();
     Ok(KeyRing::new(keys)?.preferring(preference))
-}
-
-/// Where a key stands by its start: those that have started, the last one first and any without a
-/// start behind them; then those that are to come, the next one first. All of them are listened to,
-/// and where the far end speaks one alone that is to come, it is taken.
-fn place(
-    start: Option<StartTime>,
-    now: u64,
-) -> (bool, Reverse<Option<StartTime>>, Option<StartTime>) {
-    if start.is_some_and(|start| start.0 > now) {
-        (true, Reverse(None), start)
-    } else {
-        (false, Reverse(start), None)
-    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::cli::words::clean;
 use crate::cli::{ExitCode, Failure};
-use crate::config::{Config, PortConfig, RotationChoice, StartTime};
+use crate::config::{Config, KeyConfig, PortConfig, RotationChoice, StartTime};
 use crate::control::{Participant, PortState, PortStatus, Role, Status};
 use crate::profile::Word as _;
 
@@ -15,7 +15,7 @@ pub(super) struct View {
     pub(super) interface: String,
     pub(super) rotation: RotationChoice,
     pub(super) profile: Option<&'static str>,
-    /// Newest first; those with a start that is to come last.
+    /// Newest first; those with a start that is to come last, the next one of them first.
     pub(super) keys: Vec<KeyView>,
     pub(super) secured: bool,
     pub(super) last_switch_ms: Option<f64>,
@@ -151,17 +151,16 @@ pub(super) fn of<'a>(status: &'a Status, interface: &str) -> Option<&'a PortStat
 
 fn keys(port: &PortConfig, status: &PortStatus) -> Vec<KeyView> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let mut keys: Vec<_> = port.keys.iter().map(|key| (key.start, key)).collect();
+    let mut keys: Vec<&KeyConfig> = port.keys.iter().collect();
     let by_start = port.link.rotation == RotationChoice::StartTime;
     if by_start {
-        let waits = |start: Option<StartTime>| start.is_some_and(|start| start.0 > now);
-        keys.sort_by_key(|&(start, _)| (waits(start), std::cmp::Reverse(start)));
+        keys.sort_by_key(|key| StartTime::place(key.start, now));
     }
-    let view = |(start, key): (Option<StartTime>, &crate::config::KeyConfig)| {
+    let view = |key: &KeyConfig| {
         let ckn = key.key.ckn.to_string();
         let found = status.participants.iter().find(|of: &&Participant| of.ckn == ckn);
         KeyView {
-            to_come: start.filter(|start| by_start && start.0 > now),
+            to_come: key.start.filter(|start| by_start && start.is_to_come(now)),
             principal: found.is_some_and(|of| of.role == Role::Principal),
             in_use: found.is_some_and(|of| of.in_use),
             armed: found.is_some(),
