@@ -1,6 +1,12 @@
 //! Changes to the keys of a port, in the text of a configuration: comments and everything else stay.
 //!
 //! What the text says is not judged here; whoever changes it has it checked like any other.
+//!
+//! A CAK may stand in the text. The texts given and returned are wiped; the copy of the document that
+//! the parser makes for itself is freed as it is (docs/threat-model.md).
+
+use std::fmt::{self, Write as _};
+use std::mem;
 
 use toml_edit::{ArrayOfTables, DocumentMut, Table, value};
 use zeroize::Zeroizing;
@@ -47,13 +53,12 @@ pub fn add_key(
         if let Some(start) = key.start {
             first.insert("start", value(start));
         }
-        let mut rest: Vec<Table> = keys.iter().cloned().collect();
+        let mut rest: Vec<Table> = mem::take(keys).into_iter().collect();
         if let Some(before) = rest.first_mut() {
             // What stands above the first key is about all of them, mostly.
             *first.decor_mut() = before.decor().clone();
             before.decor_mut().set_prefix("\n");
         }
-        keys.clear();
         [first].into_iter().chain(rest).for_each(|key| keys.push(key));
     })
 }
@@ -70,10 +75,8 @@ pub fn remove_keys(
     goes: impl Fn(&str) -> bool,
 ) -> Result<Zeroizing<String>, EditError> {
     change(text, interface, |keys| {
-        let all: Vec<Table> = keys.iter().cloned().collect();
-        keys.clear();
         let mut above = String::new();
-        for mut key in all {
+        for mut key in mem::take(keys) {
             let prefix = key.decor().prefix().and_then(|prefix| prefix.as_str());
             let prefix = prefix.unwrap_or_default().to_owned();
             if key.get("ckn").and_then(|ckn| ckn.as_str()).is_some_and(&goes) {
@@ -83,7 +86,7 @@ pub fn remove_keys(
                 continue;
             }
             if !above.is_empty() {
-                let both = std::mem::take(&mut above) + prefix.trim_start_matches('\n');
+                let both = mem::take(&mut above) + prefix.trim_start_matches('\n');
                 key.decor_mut().set_prefix(both);
             }
             keys.push(key);
@@ -106,7 +109,28 @@ fn change(
     let port = ports.ok_or_else(no_port)?.iter_mut().find(is_it).ok_or_else(no_port)?;
     let keys = port.get_mut("key").and_then(|keys| keys.as_array_of_tables_mut());
     edit(keys.ok_or_else(|| EditError::Inline(interface.to_owned()))?);
-    Ok(Zeroizing::new(document.to_string()))
+    Ok(written(&document))
+}
+
+/// The document as text, in a buffer of the right size from the beginning: one that grows leaves
+/// copies of keys behind.
+fn written(document: &DocumentMut) -> Zeroizing<String> {
+    let mut length = Length(0);
+    // Neither of them refuses to be written to.
+    let _ = write!(length, "{document}");
+    let mut text = Zeroizing::new(String::with_capacity(length.0));
+    let _ = write!(*text, "{document}");
+    text
+}
+
+/// How long something is in octets, once it has been written there.
+struct Length(usize);
+
+impl fmt::Write for Length {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0 = self.0.saturating_add(text.len());
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -167,6 +191,16 @@ cak = \"file:/keys/b\"
         let old = "ckn = \"01\" # of last year\ncak = 'file:/keys/a'\n";
         let new = "ckn = \"0a0b\"\ncak = \"file:/keys/new\"\n";
         assert_eq!(*removed, TEXT.replacen(old, new, 1));
+    }
+
+    /// A buffer that had grown would be longer than what is in it.
+    #[test]
+    fn the_buffer_of_the_new_text_never_grows() {
+        let key = NewKey { cak: "file:/a \"quoted\" 'name'/\u{e4}", ..KEY };
+        let added = add_key(TEXT, "eth2", &key).unwrap();
+        assert_eq!(added.capacity(), added.len());
+        let removed = remove_keys(&added, "eth2", |ckn| ckn == "02").unwrap();
+        assert_eq!(removed.capacity(), removed.len());
     }
 
     #[test]
