@@ -524,3 +524,14 @@ fn no_state_is_without_an_exit() {
     }
     assert!(seen.len() >= 8, "random events reached only {seen:?}");
 }
+
+/// It stays what it was: only one that has nothing before it is told as the latest.
+#[test]
+fn the_key_before_one_that_was_given_up_is_told_as_the_old_one() {
+    let mut machine = Machine::rekeying();
+    machine.step(SERVER);
+    machine.cp.sas_created(slot(2).ki, false);
+    machine.step(SERVER);
+    assert_eq!(machine.cp.state(), CpState::Abandon);
+    assert_eq!(machine.cp.told(machine.now), [None, Some((slot(1), true, true))]);
+}

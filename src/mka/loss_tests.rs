@@ -487,3 +487,65 @@ fn without_randomness_another_sak_is_asked_for_when_there_is_some() {
         assert_eq!((pair.a.state(), pair.b.state()), (PortState::Secured, PortState::Secured));
     }
 }
+
+/// Whoever joins meanwhile is reason enough for the one SAK that is made then.
+#[test]
+fn a_server_that_lost_two_saks_makes_one_for_all_and_not_two() {
+    let mut group = Group::started(&[16, 200], 5 * SECOND);
+    for _ in 0..2 {
+        let lost = group.stations[0].kay.status(group.now).sak.expect("an SAK").ki;
+        lose(&mut group.stations[0], group.now, lost);
+        group.run(SECOND);
+    }
+    let mut joining = Station::new(policy(3, 200), &ring(&[(1, 7)]));
+    joining.handle(group.now, Input::Carrier(true));
+    group.stations[0].commands.clear();
+    group.stations.push(joining);
+    group.run(5 * SECOND);
+    assert!(group.stations.iter().all(|station| station.state() == PortState::Secured));
+    assert_eq!(installs(&group.stations[0]), 1);
+}
+
+/// The server goes on with an SAK that we had of it, and we have gone on to one of another CA.
+#[test]
+fn an_sak_of_the_server_that_we_have_left_for_another_is_asked_for_anew_wherever_that_came_from() {
+    for other in [0, 0xff] {
+        let mut pair = settled(false);
+        let server = MemberId::from_octets([other; 12]);
+        let ki = KeyId { server, number: KeyNumber(7) };
+        let own = mi(&pair.a, &pair);
+        assert!(!pair.a.kay.replace_lost_sak(pair.now), "it is the newest that we have");
+        let an = AssociationNumber::from_low_bits(1);
+        pair.a.kay.cp.new_sak(super::cp::Slot { ki, an });
+        assert!(pair.a.kay.replace_lost_sak(pair.now));
+        assert_ne!(mi(&pair.a, &pair), own);
+    }
+}
+
+/// All that the server has to offer is refused, and to be somebody else would bring nothing better.
+#[test]
+fn a_server_whose_decision_we_refuse_is_not_reminded() {
+    let mut pair = Pair::new(policy(1, 200), policy(2, 16));
+    pair.tamper = Some(in_clear);
+    pair.start(MILLIS);
+    let own = mi(&pair.a, &pair);
+    pair.run(20 * SECOND);
+    assert!(pair.a.kay.status(pair.now).evidence.plain_text_refused.is_some());
+    assert_eq!(mi(&pair.a, &pair), own);
+}
+
+/// There is no SAK, and none is owed.
+#[test]
+fn a_server_that_decided_on_frames_in_clear_is_not_reminded() {
+    let lenient = Policy { access: Access::ShouldSecure, ..policy(1, 200) };
+    let mut pair = Pair::new(lenient, policy(2, 16));
+    pair.tamper = Some(in_clear);
+    pair.start(MILLIS);
+    let own = mi(&pair.a, &pair);
+    pair.run(20 * SECOND);
+    assert_eq!((pair.a.state(), mi(&pair.a, &pair)), (PortState::Authenticated, own));
+}
+
+fn in_clear(mkpdu: &mut crate::wire::Mkpdu) {
+    (mkpdu.distributed_sak, mkpdu.sak_use) = (Some(DistributedSak::PlainText), None);
+}

@@ -59,6 +59,8 @@ mod ssci;
 mod status;
 mod suspend;
 #[cfg(test)]
+mod suspend_tests;
+#[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
