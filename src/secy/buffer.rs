@@ -212,6 +212,9 @@ mod tests {
         let mut buffer = holding(FRAME, 64);
         buffer.shrink(200, 3);
         assert!(buffer.is_empty());
+        let mut buffer = holding(FRAME, 64);
+        buffer.shrink(1, 3);
+        assert!(buffer.is_empty(), "the addresses would fit, and what follows would not");
     }
 
     #[test]
@@ -240,6 +243,8 @@ mod tests {
         buffer.set_len(2).unwrap();
         assert_eq!(buffer.octets(), [5, 6]);
 
+        assert_eq!((buffer.frame_max(), buffer.set_len(47)), (47, Ok(())));
+        assert_eq!(buffer.len(), 47);
         assert_eq!(buffer.set_len(48), Err(FrameTooLong { len: 48, max: 47 }));
         assert!(buffer.is_empty());
     }

@@ -106,6 +106,18 @@ mod tests {
     }
 
     #[test]
+    fn octets_are_those_of_both_ways_of_protection() {
+        let counters = Counters {
+            out_octets_protected: 1,
+            out_octets_encrypted: 20,
+            in_octets_validated: 300,
+            in_octets_decrypted: 4000,
+            ..Counters::default()
+        };
+        assert_eq!(counters.octets(), Octets { sent: 21, received: 4300 });
+    }
+
+    #[test]
     fn each_counter_goes_by_its_name() {
         let counters = Counters { in_pkts_no_sci: 3, out_pkts_exhausted: 4, ..Counters::default() };
         let set: Vec<_> = counters.iter().filter(|(_, count)| *count != 0).collect();

@@ -229,16 +229,24 @@ mod tests {
 
     #[test]
     fn where_a_leaver_could_not_be_remembered_nobody_is_let_in_until_the_key_is_gone() {
-        let (mut table, key) = (RxTable::default(), default_key());
+        let (mut table, key) = (receiving(&[THIRD]), default_key());
         for port in 0..256 {
             let sci = Sci::new(PEER.address(), port);
             table.add_receiver(&key, an(1), member(sci, None)).unwrap();
             table.remove_channel(sci);
         }
+        table.remove_channel(THIRD);
         let refused = table.add_receiver(&key, an(1), member(THIRD, None));
         assert!(matches!(refused, Err(SecyError::Refused(_))));
         table.remove_key(ki(1));
         assert_eq!(table.add_receiver(&another_key(2), an(1), member(THIRD, None)), Ok(()));
+    }
+
+    #[test]
+    fn a_channel_can_be_known_before_anything_is_received_on_it() {
+        let mut table = RxTable::default();
+        table.add_channel(PEER);
+        assert!(matches!(table.find(PEER.address(), POINT_TO_POINT, an(1)), Found::NoSa));
     }
 
     #[test]

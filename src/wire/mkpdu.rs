@@ -362,6 +362,7 @@ mod tests {
         };
         assert_eq!(cut(0), Err(MkpduError::TooShort));
         assert_eq!(cut(28), Err(MkpduError::TooShort));
+        assert_eq!(cut(32), Err(MkpduError::BasicLength), "long enough, and cut off");
         assert_eq!(cut(34), Err(MkpduError::NotMultipleOf4));
         assert_eq!(cut(48), Err(MkpduError::BasicLength), "the set runs into the ICV");
         assert_eq!(cut(52), Ok(()));
