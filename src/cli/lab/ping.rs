@@ -48,6 +48,9 @@ pub(super) struct Stream {
     pub(super) sent: u32,
     /// When each of those was sent that was never answered.
     pub(super) lost: Vec<Instant>,
+    /// The longest time that none could be sent because all that may wait to be encrypted did: a
+    /// machine that is too busy to encrypt in time. Such a request is sent later, and not lost.
+    pub(super) held: Duration,
 }
 
 impl Pinger {
@@ -128,12 +131,17 @@ impl Pinger {
         while !enough() {
             let now = Instant::now();
             if now >= due {
-                due = now + every;
-                stream.sent += 1;
-                match self.send() {
-                    Ok(number) => drop(waiting.insert(number, now)),
-                    // There is no way at all while the secure interface is down.
-                    Err(_) => stream.lost.push(now),
+                let sent = self.send();
+                if sent.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
+                    stream.held = stream.held.max(now - due);
+                } else {
+                    due = now + every;
+                    stream.sent += 1;
+                    match sent {
+                        Ok(number) => drop(waiting.insert(number, now)),
+                        // There is no way at all while the secure interface is down.
+                        Err(_) => stream.lost.push(now),
+                    }
                 }
             }
             match self.receive()? {

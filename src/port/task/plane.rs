@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::timeout;
 use tracing::warn;
 
 use crate::dataplane::{Dataplane, End, Kind, Snapshot};
@@ -145,6 +146,13 @@ impl Plane {
         }
     }
 
+    /// Waits until all that it was told is done.
+    async fn finish(&mut self) {
+        while self.running.is_some() {
+            drop(self.done().await);
+        }
+    }
+
     /// Has it go on for this long without us, once it is let go and all is left.
     pub(super) const fn go_on_for(&mut self, span: Duration) {
         self.alone = Some(span);
@@ -153,6 +161,10 @@ impl Plane {
     /// Lets it go. Unless all is left, its encryptor has ended or the kernel has no key left when
     /// this returns.
     pub(super) async fn close(mut self, end: End) {
+        if end == End::Leave {
+            // The next daemon is told that all of this was asked for, and asks for none of it again.
+            let _ = timeout(LONG, self.finish()).await;
+        }
         self.waiting.clear();
         if self.running.is_some() {
             drop(self.done().await);
