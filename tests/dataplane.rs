@@ -317,7 +317,8 @@ fn the_mtu_follows_the_parents() {
     let mut pair = Pair::with_key(STRICT, &KEY);
     for end in [&mut pair.a, &mut pair.b] {
         end.namespace.set_mtu(PARENT, 9000);
-        end.plane.set_parent_mtu(9000).unwrap();
+        let plane = &mut end.plane;
+        end.namespace.run(|| plane.set_parent_mtu(9000)).unwrap();
         assert_eq!(end.namespace.mtu(SECURE), 8968);
     }
     let (client, server) = (pair.a.socket(1000), pair.b.socket(2000));

@@ -212,7 +212,7 @@ fn participant(of: &ParticipantStatus) -> Participant {
 fn counters(snapshot: &Snapshot) -> BTreeMap<String, u64> {
     let Drops {
         out_port_closed,
-        out_not_whole,
+        out_malformed,
         out_congested,
         out_refused,
         in_port_closed,
@@ -221,7 +221,7 @@ fn counters(snapshot: &Snapshot) -> BTreeMap<String, u64> {
     } = snapshot.drops;
     let drops = [
         ("out_drops_port_closed", out_port_closed),
-        ("out_drops_not_whole", out_not_whole),
+        ("out_drops_malformed", out_malformed),
         ("out_drops_congested", out_congested),
         ("out_drops_refused", out_refused),
         ("in_drops_port_closed", in_port_closed),

@@ -48,8 +48,8 @@ pub struct KernelState {
 pub struct Drops {
     /// Frames to send while the Controlled Port was closed.
     pub out_port_closed: u64,
-    /// Frames to send that lacked a checksum or had to be cut up first, which was not asked for.
-    pub out_not_whole: u64,
+    /// Frames to send of which the system says what does not fit them, so that they cannot be cut up.
+    pub out_malformed: u64,
     /// Frames that the parent interface was too busy to take.
     pub out_congested: u64,
     /// Frames that the parent interface refused, being down, gone or set to a lower MTU.
@@ -67,7 +67,7 @@ impl Drops {
     pub(super) const fn add(&mut self, other: &Self) {
         let Self {
             out_port_closed,
-            out_not_whole,
+            out_malformed,
             out_congested,
             out_refused,
             in_port_closed,
@@ -75,7 +75,7 @@ impl Drops {
             in_undelivered,
         } = *other;
         self.out_port_closed += out_port_closed;
-        self.out_not_whole += out_not_whole;
+        self.out_malformed += out_malformed;
         self.out_congested += out_congested;
         self.out_refused += out_refused;
         self.in_port_closed += in_port_closed;

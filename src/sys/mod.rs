@@ -14,7 +14,9 @@ mod interface;
 mod packet;
 mod plain;
 mod readiness;
+mod ring;
 mod tap;
+mod vnet;
 mod wakeup;
 
 #[cfg(test)]
@@ -28,5 +30,7 @@ pub use interface::{Interfaces, LinkState};
 pub use packet::{PacketSocket, PacketStatistics};
 pub use plain::{PlainFrame, VLAN_TAG_LEN};
 pub use readiness::Readiness;
-pub use tap::{Tap, VNET_HEADER_LEN, VnetHeader};
+pub use ring::{PacketRing, RingFrame};
+pub use tap::{JoinedDatagrams, Tap};
+pub use vnet::{MissingChecksum, Offload, Segmentation, VNET_HEADER_LEN, VnetHeader};
 pub use wakeup::Wakeup;

@@ -104,12 +104,21 @@ impl PacketSocket {
         socket.filter(&filter::macsec())?;
         socket.ignore_outgoing()?;
         socket.buffers(DATA_BUFFER)?;
-        socket.join(interface_index, libc::PACKET_MR_ALLMULTI, [0; 6])?;
-        if let Some(address) = further_address {
-            socket.join(interface_index, PACKET_MR_UNICAST, address)?;
-        }
+        socket.join_for_macsec(interface_index, further_address)?;
         socket.bind(interface_index, ETHERTYPE_MACSEC)?;
         Ok(socket)
+    }
+
+    pub(super) fn join_for_macsec(
+        &self,
+        interface_index: u32,
+        further_address: Option<[u8; 6]>,
+    ) -> Result<(), SysError> {
+        self.join(interface_index, libc::PACKET_MR_ALLMULTI, [0; 6])?;
+        match further_address {
+            Some(address) => self.join(interface_index, PACKET_MR_UNICAST, address),
+            None => Ok(()),
+        }
     }
 
     /// Opens a socket that sends any frame and receives none.
@@ -243,7 +252,7 @@ impl PacketSocket {
         })
     }
 
-    fn set_option<T: Copy>(&self, name: libc::c_int, value: &T) -> io::Result<()> {
+    pub(super) fn set_option<T: Copy>(&self, name: libc::c_int, value: &T) -> io::Result<()> {
         // SAFETY: `value` outlives the call, and its size is passed with it; the kernel only reads.
         let result = unsafe {
             libc::setsockopt(

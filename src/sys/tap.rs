@@ -10,39 +10,15 @@ use nix::sys::uio::{readv, writev};
 
 use super::error::NET_ADMIN;
 use super::interface::{empty_request, name_in, request};
-use super::{Interfaces, SysError};
+use super::{Interfaces, SysError, VNET_HEADER_LEN, VnetHeader};
 
-/// The octets in front of each frame: `struct virtio_net_hdr`.
-pub const VNET_HEADER_LEN: usize = 10;
-
-/// What comes with a frame: which of its checksums are missing, and whether it is many in one.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct VnetHeader(pub [u8; VNET_HEADER_LEN]);
-
-impl VnetHeader {
-    /// Of a frame that is whole: complete in its checksums and no longer than the MTU allows.
-    pub const WHOLE: Self = Self([0; VNET_HEADER_LEN]);
-
-    /// Tells whether the frame is one frame and complete.
-    #[must_use]
-    pub fn is_whole(&self) -> bool {
-        const NEEDS_CHECKSUM: u8 = 1;
-        let Self([flags, segmentation, ..]) = self;
-        flags & NEEDS_CHECKSUM == 0 && *segmentation == 0
-    }
-
-    /// Follows the insertion of a VLAN tag in front of everything that the header points to.
-    #[must_use]
-    pub fn behind_vlan_tag(self) -> Self {
-        const TAG_LEN: u16 = 4;
-        let Self([flags, segmentation, a, b, c, d, e, f, g, h]) = self;
-        if self.is_whole() {
-            return self;
-        }
-        let later = |offset| u16::from_ne_bytes(offset).wrapping_add(TAG_LEN).to_ne_bytes();
-        let ([a, b], [e, f]) = (later([a, b]), later([e, f]));
-        Self([flags, segmentation, a, b, c, d, e, f, g, h])
-    }
+/// Whether the system joins and takes apart datagrams, as it does segments of streams.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum JoinedDatagrams {
+    /// It does (USO).
+    Known,
+    /// It is older than that.
+    Unknown,
 }
 
 /// An Ethernet interface whose frames this process reads and writes. It vanishes with this value.
@@ -55,7 +31,8 @@ pub struct Tap {
 impl Tap {
     /// Makes an interface called `name`, down and without a carrier.
     ///
-    /// No offload is on: frames come whole and with their checksums.
+    /// No offload is on: frames come whole and with their checksums, until
+    /// [`Tap::take_joined_frames`].
     ///
     /// # Errors
     ///
@@ -92,6 +69,28 @@ impl Tap {
         unsafe { ioctls::set_offload(tap.as_raw_fd(), 0) }
             .map_err(refused("setting the tap's offloads"))?;
         Ok(tap)
+    }
+
+    /// Lets the system send frames joined and without checksums, as to a card that cuts them up
+    /// itself, and tells whether datagrams are among them. It then also takes such frames itself.
+    ///
+    /// # Errors
+    ///
+    /// [`SysError::Os`] where the interface is gone.
+    pub fn take_joined_frames(&self) -> Result<JoinedDatagrams, SysError> {
+        const STREAMS: libc::c_uint =
+            libc::TUN_F_CSUM | libc::TUN_F_TSO4 | libc::TUN_F_TSO6 | libc::TUN_F_TSO_ECN;
+        const DATAGRAMS: libc::c_uint = libc::TUN_F_USO4 | libc::TUN_F_USO6;
+        // SAFETY: the descriptor is a tap's, and TUNSETOFFLOAD takes a number.
+        let set = |offloads: libc::c_uint| unsafe {
+            ioctls::set_offload(self.as_raw_fd(), offloads.cast_signed())
+        };
+        if set(STREAMS | DATAGRAMS).is_ok() {
+            return Ok(JoinedDatagrams::Known);
+        }
+        // Before Linux 6.2.
+        set(STREAMS).map_err(refused("setting the tap's offloads"))?;
+        Ok(JoinedDatagrams::Unknown)
     }
 
     /// Tells what the interface is called now.
@@ -167,6 +166,16 @@ impl Tap {
     /// `EIO` where the interface is down, `EBADFD` where it is gone, `EINVAL` where it is no frame.
     pub fn write(&self, header: &VnetHeader, frame: &[u8]) -> io::Result<()> {
         writev(&self.device, &[IoSlice::new(&header.0), IoSlice::new(frame)])?;
+        Ok(())
+    }
+
+    /// Hands over a frame in pieces. The first of them is its header: [`VnetHeader`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`Tap::write`].
+    pub fn write_pieces(&self, pieces: &[IoSlice<'_>]) -> io::Result<()> {
+        writev(&self.device, pieces)?;
         Ok(())
     }
 }

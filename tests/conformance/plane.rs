@@ -330,14 +330,14 @@ fn accounted(counters: &Counters, drops: &Drops) -> (u64, u64) {
     };
     let Drops {
         out_port_closed: _,
-        out_not_whole,
+        out_malformed,
         out_congested: _,
         out_refused: _,
         in_port_closed,
         in_too_long,
         in_undelivered: _,
     } = *drops;
-    let sent = of("out_pkts") + out_not_whole;
+    let sent = of("out_pkts") + out_malformed;
     (sent, of("in_pkts") + in_port_closed + in_too_long)
 }
 

@@ -1,24 +1,21 @@
 //! The inbound thread: from the wire to the secure interface.
 
-use std::io::IoSliceMut;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use super::counts::{Counts, Tally};
+use super::offload::Coalescer;
 use super::plain::Plain;
 use super::publish::{Reader, Woken};
 use super::table::Table;
-use super::{BACKOFF, Stalled, fit, frame_max, is_for_now};
+use super::{BACKOFF, INNER_TAGS, Stalled, fit, frame_max};
 use crate::secy::{FrameBuf, validate};
-use crate::sys::{BATCH_MAX, PacketSocket, Tap, VnetHeader};
-
-/// Room for two VLAN tags inside. Some peers let them come on top of the link's MTU.
-const INNER_TAGS: usize = 8;
+use crate::sys::{JoinedDatagrams, PacketRing, RingFrame, Tap};
 
 /// What the thread owns.
 pub(super) struct Inbound {
     pub tap: Arc<Tap>,
-    pub wire: Arc<PacketSocket>,
+    pub datagrams: JoinedDatagrams,
     pub reader: Reader,
     pub counts: Counts,
 }
@@ -27,13 +24,18 @@ impl Inbound {
     /// Works until told to stop.
     pub(super) fn run(mut self) {
         let (mut frames, mut unprotected) = (Vec::new(), Plain::default());
+        let mut coalescer = Coalescer::new(self.datagrams);
         loop {
-            let plain = self.reader.table().plain.clone();
-            let sources = [Some(self.wire.as_fd()), plain.as_deref().map(AsFd::as_fd)];
+            let table = self.reader.table();
+            let (wire, plain) = (table.wire.clone(), table.plain.clone());
+            let sources = [wire.as_deref().map(AsFd::as_fd), plain.as_deref().map(AsFd::as_fd)];
             if let Woken::Stop = self.reader.wait(sources, None) {
                 return;
             }
-            let mut outcome = self.batch(&mut frames);
+            let mut outcome = Ok(());
+            if let Some(wire) = wire {
+                outcome = self.batch(&wire, &mut frames, &mut coalescer);
+            }
             if let Some(plain) = plain {
                 let more = unprotected.batch(&plain, &mut self.reader, &self.tap, &self.counts);
                 outcome = outcome.and(more);
@@ -46,21 +48,23 @@ impl Inbound {
         }
     }
 
-    fn batch(&mut self, frames: &mut Vec<FrameBuf>) -> Result<(), Stalled> {
+    fn batch(
+        &mut self,
+        wire: &PacketRing,
+        frames: &mut Vec<FrameBuf>,
+        coalescer: &mut Coalescer,
+    ) -> Result<(), Stalled> {
         let mut tally = Tally::default();
         fit(frames, frame_max(self.reader.table().parent_mtu) + INNER_TAGS);
-        let received = receive(&self.wire, frames, &mut tally)?;
+        let received = receive(wire, frames, &mut tally)?;
         let frames = frames.get_mut(..received).unwrap_or_default();
-        let table = self.reader.table();
-        for frame in frames.iter_mut().filter(|frame| !frame.is_empty()) {
-            check(table, frame, &mut tally);
-        }
+        check_all(self.reader.table(), frames, &mut tally);
         self.counts.settle(&mut tally);
-        for frame in frames.iter().filter(|frame| !frame.is_empty()) {
-            if self.tap.write(&VnetHeader::WHOLE, frame.octets()).is_err() {
-                tally.drops.in_undelivered += 1;
+        coalescer.deliver(frames, |pieces, count| {
+            if self.tap.write_pieces(pieces).is_err() {
+                tally.drops.in_undelivered += count;
             }
-        }
+        });
         self.counts.settle(&mut tally);
         Ok(())
     }
@@ -68,27 +72,30 @@ impl Inbound {
 
 /// Receives what is there, into one buffer each, and tells how many. A frame that does not fit
 /// leaves its buffer empty.
+///
+/// The copy lets the slot go at once, so that the ring is as long as it is however slow the tap.
 fn receive(
-    wire: &PacketSocket,
+    wire: &PacketRing,
     frames: &mut [FrameBuf],
     tally: &mut Tally,
 ) -> Result<usize, Stalled> {
-    let mut lengths = [0; BATCH_MAX];
-    let mut slices: [IoSliceMut<'_>; BATCH_MAX] = std::array::from_fn(|_| IoSliceMut::new(&mut []));
-    for (slice, frame) in slices.iter_mut().zip(&mut *frames) {
-        *slice = IoSliceMut::new(frame.room());
-    }
-    let received = match wire.recv_batch(&mut slices, &mut lengths) {
-        Ok(received) => received,
-        Err(error) if is_for_now(&error) => return Ok(0),
-        Err(_) => return Err(Stalled),
-    };
-    for (frame, length) in frames.iter_mut().zip(lengths).take(received) {
-        if frame.set_len(length).is_err() {
+    let max = frames.len();
+    let mut free = frames.iter_mut();
+    let look = |RingFrame { octets, len }: RingFrame<'_>| {
+        let Some(frame) = free.next() else { return };
+        frame.clear();
+        if len > octets.len() || frame.fill(octets).is_err() {
             tally.drops.in_too_long += 1;
         }
+    };
+    wire.receive(max, look).map_err(|_| Stalled)
+}
+
+/// Leaves of each frame what the table lets through, or empties its buffer.
+fn check_all(table: &Table, frames: &mut [FrameBuf], tally: &mut Tally) {
+    for frame in frames.iter_mut().filter(|frame| !frame.is_empty()) {
+        check(table, frame, tally);
     }
-    Ok(received)
 }
 
 /// Leaves of a frame what the table lets through, or empties the buffer.

@@ -1,12 +1,13 @@
 //! A data plane in two threads of this process, which is an encryptor's.
 //!
-//! The traffic to protect enters and leaves through a tap, protected frames through packet sockets
-//! on the parent interface. One thread takes each direction, in batches of what is there, and works
-//! by a table that the control side replaces as commands come. Once a command is answered, both
+//! The traffic to protect enters and leaves through a tap, joined to frames of up to 64 KiB, and
+//! protected frames through packet sockets on the parent interface (docs/adr/0013). One thread takes
+//! each direction, in batches of what is there, and works by a table that the control side replaces as commands come. Once a command is answered, both
 //! threads work by its table and hold no older one; a key that was removed is then wiped.
 
 mod counts;
 mod inbound;
+mod offload;
 mod outbound;
 mod plain;
 mod publish;
@@ -20,7 +21,9 @@ use std::time::Duration;
 use super::{RxProgress, Snapshot};
 use crate::ident::Sci;
 use crate::secy::{FrameBuf, OVERHEAD_MAX, SecyCommand, SecyError, SecyModel, SecySettings};
-use crate::sys::{BATCH_MAX, Interfaces, LinkState, PacketSocket, SysError, Tap};
+use crate::sys::{
+    BATCH_MAX, Interfaces, JoinedDatagrams, LinkState, PacketRing, PacketSocket, SysError, Tap,
+};
 use crate::wire::ethernet::HEADER_LEN;
 
 use counts::{Counts, Tally};
@@ -63,6 +66,9 @@ pub enum StartError {
 /// The least MTU of an Ethernet interface, and so of the secure one (Linux's ETH_MIN_MTU).
 const MTU_MIN: u32 = 68;
 
+/// Room for two VLAN tags inside. Some peers let them come on top of the link's MTU.
+const INNER_TAGS: usize = 8;
+
 /// How long a thread keeps still after an interface was found down or gone.
 const BACKOFF: Duration = Duration::from_millis(100);
 
@@ -104,9 +110,12 @@ pub struct UserspaceDataplane {
     associations: Associations,
     publisher: Publisher,
     tap: Arc<Tap>,
-    wire: Arc<PacketSocket>,
     interfaces: Interfaces,
     parent_index: u32,
+    /// The SCI's address, where it is not the parent's.
+    further_address: Option<[u8; 6]>,
+    /// What was lost for want of room in rings that have been replaced.
+    overrun_before: u64,
     secure_index: u32,
     counts: [Counts; 2],
     threads: Vec<JoinHandle<()>>,
@@ -126,13 +135,14 @@ impl UserspaceDataplane {
         let interfaces = Interfaces::open()?;
         let address = sci.address().0;
         let further_address = (interfaces.address(&parent)? != address).then_some(address);
-        let wire = Arc::new(PacketSocket::macsec(parent_index, further_address)?);
         let sender = PacketSocket::sender(parent_index)?;
         let tap = Arc::new(Tap::create(&name)?);
         tap.set_address(address)?;
         tap.set_mtu(mtu)?;
+        let datagrams = tap.take_joined_frames()?;
         let secure_index = interfaces.index(&name)?;
 
+        associations.set_wire(wire_for(parent_mtu, parent_index, further_address)?);
         supply_plain(&mut associations, parent_index)?;
         let publisher = Publisher::new(associations.table().clone());
         let counts = [Counts::default(), Counts::default()];
@@ -140,19 +150,25 @@ impl UserspaceDataplane {
             associations,
             publisher,
             tap,
-            wire,
             interfaces,
             parent_index,
+            further_address,
+            overrun_before: 0,
             secure_index,
             counts,
             threads: Vec::new(),
         };
-        plane.start_threads(&name, sender)?;
+        plane.start_threads(&name, sender, datagrams)?;
         plane.tap.set_up()?;
         Ok(plane)
     }
 
-    fn start_threads(&mut self, name: &str, sender: PacketSocket) -> Result<(), StartError> {
+    fn start_threads(
+        &mut self,
+        name: &str,
+        sender: PacketSocket,
+        datagrams: JoinedDatagrams,
+    ) -> Result<(), StartError> {
         let [outbound, inbound] = &self.counts;
         let outbound = Outbound {
             tap: Arc::clone(&self.tap),
@@ -162,7 +178,7 @@ impl UserspaceDataplane {
         };
         let inbound = Inbound {
             tap: Arc::clone(&self.tap),
-            wire: Arc::clone(&self.wire),
+            datagrams,
             reader: self.publisher.reader()?,
             counts: inbound.clone(),
         };
@@ -189,7 +205,8 @@ impl UserspaceDataplane {
         Ok(())
     }
 
-    /// Follows a change of the parent interface's MTU.
+    /// Follows a change of the parent interface's MTU. To be called in the network namespace that it
+    /// was started in: longer frames need another socket.
     ///
     /// # Errors
     ///
@@ -199,6 +216,12 @@ impl UserspaceDataplane {
         let secure = secure_mtu(mtu)?;
         let mut associations = self.associations.clone();
         associations.set_parent_mtu(mtu);
+        let old = associations.table().wire.clone();
+        if old.as_ref().is_none_or(|old| old.frame_max() < frame_max(mtu) + INNER_TAGS) {
+            let wire = wire_for(mtu, self.parent_index, self.further_address).map_err(refused)?;
+            associations.set_wire(wire);
+            self.overrun_before += old.map_or(0, |old| overrun(&old));
+        }
         self.publish(associations)?;
         self.tap.set_mtu(secure).map_err(refused)
     }
@@ -217,8 +240,8 @@ impl UserspaceDataplane {
             tally.add(&counts.read());
         }
         let Tally { mut counters, drops } = tally;
-        counters.in_pkts_overrun += self.wire.statistics().unwrap_or_default().dropped;
         let table = self.associations.table();
+        counters.in_pkts_overrun += self.overrun_before + table.wire.as_deref().map_or(0, overrun);
         let rx = table.receive.sas().map(|sa| RxProgress {
             ki: sa.ki(),
             sci: sa.sci(),
@@ -265,6 +288,20 @@ impl Drop for UserspaceDataplane {
 
 fn spawn(name: String, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StartError> {
     thread::Builder::new().name(name).spawn(work).map_err(StartError::Thread)
+}
+
+/// Opens the socket for protected frames on a link of this MTU.
+fn wire_for(
+    mtu: u32,
+    parent_index: u32,
+    further_address: Option<[u8; 6]>,
+) -> Result<Arc<PacketRing>, SysError> {
+    PacketRing::macsec(parent_index, further_address, frame_max(mtu) + INNER_TAGS).map(Arc::new)
+}
+
+/// What was lost because the ring was full.
+fn overrun(wire: &PacketRing) -> u64 {
+    wire.statistics().unwrap_or_default().dropped
 }
 
 /// Opens or closes the way around protection, as the settings say.

@@ -10,6 +10,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::counts::{Counts, Tally};
+use super::offload::Pieces;
 use super::publish::{Reader, Woken};
 use super::table::Table;
 use super::{BACKOFF, Stalled, fit, frame_max, is_for_now};
@@ -20,6 +21,10 @@ use crate::sys::{BATCH_MAX, PacketSocket, Tap};
 const BUSY_TRIES: u32 = 10;
 /// Some hundred full-size frames at 1 Gb/s.
 const BUSY_WAIT: Duration = Duration::from_millis(1);
+
+/// The longest frame that the tap gives: 64 KiB joined, with its Ethernet header and VLAN tags. One
+/// octet more tells a frame that was cut.
+const JOINED_MAX: usize = (1 << 16) + 64;
 
 /// What the thread owns.
 pub(super) struct Outbound {
@@ -50,15 +55,26 @@ impl Refusal {
     }
 }
 
+/// A frame from the tap, and what is left of it to be sent.
+struct Source {
+    octets: Vec<u8>,
+    len: usize,
+    pieces: Pieces,
+}
+
 impl Outbound {
     /// Works until told to stop.
     pub(super) fn run(mut self) {
         let mut frames = Vec::new();
+        let mut source = Source::default();
         loop {
-            if let Woken::Stop = self.reader.wait([Some(self.tap.as_fd()), None], None) {
+            // What is left of a frame goes first. There is an end to it without looking up.
+            if source.pieces.is_done()
+                && let Woken::Stop = self.reader.wait([Some(self.tap.as_fd()), None], None)
+            {
                 return;
             }
-            if let Err(Stalled) = self.batch(&mut frames)
+            if let Err(Stalled) = self.batch(&mut source, &mut frames)
                 && let Woken::Stop = self.reader.wait([None, None], Some(BACKOFF))
             {
                 return;
@@ -66,10 +82,10 @@ impl Outbound {
         }
     }
 
-    fn batch(&mut self, frames: &mut Vec<FrameBuf>) -> Result<(), Stalled> {
+    fn batch(&mut self, source: &mut Source, frames: &mut Vec<FrameBuf>) -> Result<(), Stalled> {
         let mut tally = Tally::default();
         fit(frames, frame_max(self.reader.table().parent_mtu));
-        let (taken, outcome) = read(&self.tap, frames, &mut tally);
+        let (taken, outcome) = source.fill(&self.tap, frames, &mut tally);
         let frames = frames.get_mut(..taken).unwrap_or_default();
         make_ready(self.reader.table(), frames, &mut tally);
         self.counts.settle(&mut tally);
@@ -79,25 +95,53 @@ impl Outbound {
     }
 }
 
-/// Reads what is there, into one buffer each, and tells how many buffers were used. A frame that is
-/// not to be sent leaves its buffer empty.
-fn read(tap: &Tap, frames: &mut [FrameBuf], tally: &mut Tally) -> (usize, Result<(), Stalled>) {
-    let mut taken = 0;
-    for frame in frames {
-        let (header, len) = match tap.read(frame.room()) {
-            Ok(read) => read,
-            Err(error) if is_for_now(&error) => break,
-            Err(_) => return (taken, Err(Stalled)),
-        };
-        taken += 1;
-        if !header.is_whole() {
-            tally.drops.out_not_whole += 1;
-        } else if len >= frame.frame_max() || frame.set_len(len).is_err() {
-            // It may have been cut, and is longer than the wire takes, protected or not.
-            tally.counters.out_pkts_too_long += 1;
-        }
+impl Default for Source {
+    fn default() -> Self {
+        Self { octets: vec![0; JOINED_MAX], len: 0, pieces: Pieces::NONE }
     }
-    (taken, Ok(()))
+}
+
+impl Source {
+    /// Takes what is there, cut into frames for the wire, one into each buffer, and tells how many
+    /// buffers were used. A frame that is not to be sent leaves its buffer empty.
+    ///
+    /// It never waits for more, so a lone frame goes on at once.
+    fn fill(
+        &mut self,
+        tap: &Tap,
+        frames: &mut [FrameBuf],
+        tally: &mut Tally,
+    ) -> (usize, Result<(), Stalled>) {
+        let mut taken = 0;
+        while let Some(frame) = frames.get_mut(taken) {
+            let octets = self.octets.get(..self.len).unwrap_or_default();
+            match self.pieces.next(octets, frame) {
+                Some(Ok(())) => taken += 1,
+                Some(Err(_)) => tally.counters.out_pkts_too_long += 1,
+                None => match self.read(tap, tally) {
+                    Ok(()) => {}
+                    Err(error) if is_for_now(&error) => break,
+                    Err(_) => return (taken, Err(Stalled)),
+                },
+            }
+        }
+        (taken, Ok(()))
+    }
+
+    /// Reads the next frame. One that is of no use is counted, and nothing is there then.
+    fn read(&mut self, tap: &Tap, tally: &mut Tally) -> io::Result<()> {
+        self.pieces = Pieces::NONE;
+        let (header, len) = tap.read(&mut self.octets)?;
+        self.len = len;
+        let frame = self.octets.get(..len).unwrap_or_default();
+        match Pieces::of(&header, frame) {
+            // It may have been cut. Nothing that the system sends is so long.
+            Ok(_) if len >= JOINED_MAX => tally.drops.out_malformed += 1,
+            Ok(pieces) => self.pieces = pieces,
+            Err(_) => tally.drops.out_malformed += 1,
+        }
+        Ok(())
+    }
 }
 
 /// Protects each frame as the table says, or empties its buffer.

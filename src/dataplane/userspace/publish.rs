@@ -236,7 +236,15 @@ mod tests {
             include_sci: true,
         };
         let receive = RxTable::default();
-        Table { open: false, settings, parent_mtu, transmit: None, receive, plain: None }
+        Table {
+            open: false,
+            settings,
+            parent_mtu,
+            transmit: None,
+            receive,
+            wire: None,
+            plain: None,
+        }
     }
 
     #[test]

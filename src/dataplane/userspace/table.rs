@@ -7,7 +7,7 @@ use crate::secy::{
     InstallSak, PreparedKey, RxMember, RxTable, SecyCommand, SecyError, SecyModel, SecySettings,
     TxSa, Validate,
 };
-use crate::sys::PacketSocket;
+use crate::sys::{PacketRing, PacketSocket};
 
 /// What the threads work by. Published whole and never changed; only the associations inside move
 /// on, each by itself.
@@ -23,6 +23,8 @@ pub(super) struct Table {
     pub transmit: Option<Arc<TxSa>>,
     /// What frames come in with.
     pub receive: RxTable,
+    /// Where protected frames come in; `None` only until the data plane has started.
+    pub wire: Option<Arc<PacketRing>>,
     /// Where frames come in without protection; `None` where they are not let through.
     pub plain: Option<Arc<PacketSocket>>,
 }
@@ -61,8 +63,15 @@ impl Associations {
         let mut model = SecyModel::new(own);
         model.apply(&SecyCommand::Configure(settings))?;
         let receive = RxTable::default();
-        let table =
-            Table { open: false, settings, parent_mtu, transmit: None, receive, plain: None };
+        let table = Table {
+            open: false,
+            settings,
+            parent_mtu,
+            transmit: None,
+            receive,
+            wire: None,
+            plain: None,
+        };
         Ok(Self { model, keys: Vec::new(), table })
     }
 
@@ -79,6 +88,11 @@ impl Associations {
     /// Tells whether frames without protection are let through.
     pub(super) fn wants_plain(&self) -> bool {
         self.table.settings.validate != Validate::Strict
+    }
+
+    /// Takes the socket for protected frames.
+    pub(super) fn set_wire(&mut self, wire: Arc<PacketRing>) {
+        self.table.wire = Some(wire);
     }
 
     /// Takes the socket for frames without protection, or `None` where they are not wanted.
