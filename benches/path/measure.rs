@@ -13,14 +13,14 @@ use super::paths::Path;
 
 /// A bulk transfer.
 #[derive(Clone, Copy, Debug)]
-pub struct Bulk {
-    pub gbps: f64,
+pub(crate) struct Bulk {
+    pub(crate) gbps: f64,
     /// Of all processes that took part, iperf3 among them, and the kernel's on their behalf.
-    pub cpu_seconds_per_gb: f64,
+    pub(crate) cpu_seconds_per_gb: f64,
 }
 
 /// Sends for some seconds over so many TCP connections.
-pub fn bulk(path: &Path, streams: u32, seconds: u32) -> Option<Bulk> {
+pub(crate) fn bulk(path: &Path, streams: u32, seconds: u32) -> Option<Bulk> {
     let before = cpu_seconds(path);
     let mut server = Command::new("iperf3");
     server.args(["-s", "-1", "-B", &path.to.to_string()]).stdout(Stdio::null());
@@ -56,7 +56,7 @@ pub fn bulk(path: &Path, streams: u32, seconds: u32) -> Option<Bulk> {
 
 /// Sends a datagram and back, many times, and tells the median in microseconds. It is of the length
 /// of a ping of 64 octets.
-pub fn round_trips(path: &Path, count: usize) -> f64 {
+pub(crate) fn round_trips(path: &Path, count: usize) -> f64 {
     const PAYLOAD: [u8; 56] = [0x5a; 56];
     let bind = |port| move |ip| UdpSocket::bind((ip, port)).unwrap();
     let (from, to) = (path.from, path.to);

@@ -10,14 +10,14 @@ use super::netns::{Namespace, eventually};
 use super::pair::{End, Key, PARENT, Pair, STRICT};
 
 /// One of them.
-pub struct Path {
-    pub name: &'static str,
+pub(crate) struct Path {
+    pub(crate) name: &'static str,
     /// The addresses of both ends.
-    pub from: Ipv4Addr,
-    pub to: Ipv4Addr,
+    pub(crate) from: Ipv4Addr,
+    pub(crate) to: Ipv4Addr,
     ends: Ends,
     /// The processes that do its work, but for this one.
-    pub workers: Vec<Worker>,
+    pub(crate) workers: Vec<Worker>,
 }
 
 enum Ends {
@@ -26,10 +26,10 @@ enum Ends {
 }
 
 /// A process that ends with this value.
-pub struct Worker(Child);
+pub(crate) struct Worker(Child);
 
 impl Worker {
-    pub fn id(&self) -> u32 {
+    pub(crate) fn id(&self) -> u32 {
         self.0.id()
     }
 }
@@ -42,14 +42,14 @@ impl Drop for Worker {
 }
 
 impl Path {
-    pub fn source(&self) -> &Namespace {
+    pub(crate) fn source(&self) -> &Namespace {
         match &self.ends {
             Ends::Bare(from, _) => from,
             Ends::Planes(pair) => &pair.a.namespace,
         }
     }
 
-    pub fn target(&self) -> &Namespace {
+    pub(crate) fn target(&self) -> &Namespace {
         match &self.ends {
             Ends::Bare(_, to) => to,
             Ends::Planes(pair) => &pair.b.namespace,
@@ -57,7 +57,7 @@ impl Path {
     }
 
     /// What the data planes say after a run, where that is no good.
-    pub fn complaint(&self) -> Option<String> {
+    pub(crate) fn complaint(&self) -> Option<String> {
         let Ends::Planes(pair) = &self.ends else { return None };
         let of = |end: &End| {
             let snapshot = end.plane.snapshot();
@@ -79,7 +79,7 @@ impl Path {
 }
 
 /// All that this machine has, or those named in `PATHS`.
-pub fn all() -> Vec<Path> {
+pub(crate) fn all() -> Vec<Path> {
     type Make = fn() -> Option<Path>;
     let known: [(&str, Make); 5] = [
         ("macsecd", macsecd),
@@ -139,9 +139,13 @@ fn wireguard(name: &'static str, program: &str, prefix: &str) -> Option<Path> {
     for (number, end) in [&a, &b].into_iter().enumerate() {
         // The socket for its settings goes by this name, outside of the namespace.
         let interface = format!("{prefix}{number}x{}", std::process::id());
-        let foreground = if program == "boringtun-cli" { "--foreground" } else { "-f" };
+        let arguments: &[&str] = if program == "boringtun-cli" {
+            &["--foreground", "--disable-drop-privileges", &interface]
+        } else {
+            &["-f", &interface]
+        };
         let mut command = Command::new(program);
-        command.args([foreground, &interface]).stdout(Stdio::null()).stderr(Stdio::null());
+        command.args(arguments).stdout(Stdio::null()).stderr(Stdio::null());
         workers.push(Worker(end.run(|| command.spawn()).expect("the tunnel starts")));
         eventually("the tunnel is there", || end.has(&interface));
         let public = wg(&["pubkey"], &keys[1 - number]);

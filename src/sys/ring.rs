@@ -20,8 +20,9 @@ use super::{PacketSocket, PacketStatistics, filter};
 
 /// What the kernel takes at once, which is of no importance: a slot does not cross a block's end.
 const BLOCK_LEN: usize = 1 << 16;
-/// The octets of a ring, as far as that is enough slots: some 3 ms of 10 Gb/s in full-size frames.
-const RING_LEN: usize = 4 << 20;
+/// The octets of a ring, as far as that is enough slots: some 6 ms of 10 Gb/s in full-size frames,
+/// which is how long a thread may not be given a processor that others want, too.
+const RING_LEN: usize = 8 << 20;
 /// The least number of slots, where frames are long.
 const SLOTS_MIN: usize = 512;
 /// In front of a frame in its slot: what the kernel says of it, its address and its alignment.
