@@ -13,6 +13,7 @@ REKEYS ?= 1000
 KILLS ?= 200
 PLANNED ?= 20
 FUZZ_SECONDS ?= 60
+export BENCH_ROUNDS BENCH_SECONDS BENCH_PATHS
 SHARD ?= 0/1
 # Of the core's tests outside of it, those that a mutant can fail quickly.
 MUTANT_TESTS := $(addprefix --test ,vectors_mka vectors_frames mkpdu_properties sim)
@@ -75,6 +76,11 @@ model: tools ## the models of MKA, explored to the end of their bounds
 	  BEGIN { want["states"]; want["transitions"]; want["counterexamples"]; want["seconds"] } \
 	  END { if (!sum["states"]) { print "model: no result"; exit 1 }; \
 	    printf "model: ok states=%d counterexamples=%d transitions=%d seconds=%d\n", sum["states"], sum["counterexamples"], sum["transitions"], sum["seconds"] }' target/model.log
+
+.PHONY: bench-path
+bench-path: tools ## bulk data end to end, beside veth, wireguard-go and boringtun: BENCH_ROUNDS=3 BENCH_SECONDS=3 BENCH_PATHS=; needs root
+	@command -v iperf3 >/dev/null && command -v ethtool >/dev/null || { echo "bench-path: 'apt-get install iperf3 ethtool' first; wireguard-go with wireguard-tools and boringtun-cli are measured where they are installed"; exit 1; }
+	cargo bench --locked --bench path
 
 # The quick tests first; the slow ones see only what those let live.
 .PHONY: mutants

@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![allow(clippy::cast_possible_truncation)]
 
+#[path = "dataplane/bulk.rs"]
+mod bulk;
 #[path = "support/netns.rs"]
 mod netns;
 #[path = "support/pair.rs"]

@@ -36,7 +36,7 @@ fn main() {
     let number = |name: &str, default| {
         std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
     };
-    let (rounds, seconds) = (number("ROUNDS", 3), number("SECONDS", 3));
+    let (rounds, seconds) = (number("BENCH_ROUNDS", 3), number("BENCH_SECONDS", 3));
     let paths = paths::all();
     let (mut bulks, mut delays) = (BTreeMap::new(), BTreeMap::new());
     for round in 1..=rounds {

@@ -22,36 +22,38 @@ pub(crate) struct Bulk {
 /// Sends for some seconds over so many TCP connections.
 pub(crate) fn bulk(path: &Path, streams: u32, seconds: u32) -> Option<Bulk> {
     let before = cpu_seconds(path);
-    let mut server = Command::new("iperf3");
-    server.args(["-s", "-1", "-B", &path.to.to_string()]).stdout(Stdio::null());
-    let mut server = path.target().run(|| server.spawn()).expect("iperf3 is installed");
-    let mut client = Command::new("iperf3");
-    client.args(["-c", &path.to.to_string(), "-J", "-P", &streams.to_string()]);
-    client.args(["-t", &seconds.to_string()]);
-    let deadline = Instant::now() + Duration::from_secs(5);
-    let report: Value = loop {
-        let output = path.source().run(|| client.output()).expect("iperf3 runs");
-        let report = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
-        // The server may not be there yet.
-        if output.status.success() || Instant::now() > deadline {
-            break report;
-        }
-        thread::sleep(Duration::from_millis(50));
+    let report = (0..3).find_map(|_| transfer(path, streams, seconds));
+    let Some(report) = report else {
+        println!("{}: iperf3 came to nothing", path.name);
+        return None;
     };
-    let _ = server.kill();
-    let _ = server.wait();
     let spent = cpu_seconds(path) - before;
     let received = &report["end"]["sum_received"];
     let (Some(rate), Some(octets)) =
         (received["bits_per_second"].as_f64(), received["bytes"].as_f64())
     else {
-        println!("{}: iperf3 said nothing: {}", path.name, report["error"]);
         return None;
     };
     if let Some(complaint) = path.complaint() {
         println!("{}: {complaint}", path.name);
     }
     Some(Bulk { gbps: rate / 1e9, cpu_seconds_per_gb: spent / (octets / 1e9) })
+}
+
+/// Runs both ends once, and gives what the sender reports; `None` where it did not get through, as
+/// when the receiver was not there yet.
+fn transfer(path: &Path, streams: u32, seconds: u32) -> Option<Value> {
+    let mut server = Command::new("iperf3");
+    server.args(["-s", "-1", "-B", &path.to.to_string()]).stdout(Stdio::null());
+    let mut server = path.target().run(|| server.spawn()).expect("iperf3 is installed");
+    thread::sleep(Duration::from_millis(200));
+    let mut client = Command::new("iperf3");
+    client.args(["-c", &path.to.to_string(), "-J", "-P", &streams.to_string()]);
+    client.args(["-t", &seconds.to_string()]);
+    let output = path.source().run(|| client.output()).expect("iperf3 runs");
+    let _ = server.kill();
+    let _ = server.wait();
+    output.status.success().then(|| serde_json::from_slice(&output.stdout).ok())?
 }
 
 /// Sends a datagram and back, many times, and tells the median in microseconds. It is of the length

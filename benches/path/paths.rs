@@ -78,7 +78,7 @@ impl Path {
     }
 }
 
-/// All that this machine has, or those named in `PATHS`.
+/// All that this machine has, or those named in `BENCH_PATHS`.
 pub(crate) fn all() -> Vec<Path> {
     type Make = fn() -> Option<Path>;
     let known: [(&str, Make); 5] = [
@@ -88,7 +88,7 @@ pub(crate) fn all() -> Vec<Path> {
         ("wireguard-go", || wireguard("wireguard-go", "wireguard-go", "wg")),
         ("boringtun", || wireguard("boringtun", "boringtun-cli", "bt")),
     ];
-    let wanted = std::env::var("PATHS").unwrap_or_default();
+    let wanted = std::env::var("BENCH_PATHS").unwrap_or_default();
     let is_wanted = |name: &str| {
         wanted.trim().is_empty() || wanted.split_whitespace().any(|wanted| wanted == name)
     };

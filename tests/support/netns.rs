@@ -6,7 +6,7 @@
 #![allow(dead_code, unreachable_pub)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::wildcard_enum_match_arm)]
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -87,6 +87,18 @@ impl Namespace {
     /// Gives an interface an address in a /24.
     pub fn set_ip(&self, name: &str, address: Ipv4Addr) {
         self.0.set_ip(name, address).unwrap();
+    }
+
+    /// Gives an interface an IPv6 address in a /64, to be used at once.
+    pub fn set_ipv6(&self, name: &str, address: Ipv6Addr) {
+        for (parameter, value) in [("accept_dad", "0"), ("disable_ipv6", "0")] {
+            self.0.set(&format!("net/ipv6/conf/{name}/{parameter}"), value).unwrap();
+        }
+        let index = self.index(name);
+        let add = self.0.netlink(|handle| async move {
+            handle.address().add(index, address.into(), 64).execute().await
+        });
+        add.expect("the kernel has IPv6");
     }
 
     /// The index of an interface.
