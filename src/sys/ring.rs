@@ -240,7 +240,7 @@ mod tests {
             let mut end = 0;
             for number in 0..slots.count {
                 let place = slots.place(number);
-                assert!(place >= end && place % SLOT_ALIGN == 0);
+                assert!(place >= end && place.is_multiple_of(SLOT_ALIGN));
                 end = place + slots.len;
                 assert_eq!(place / BLOCK_LEN, (end - 1) / BLOCK_LEN);
             }

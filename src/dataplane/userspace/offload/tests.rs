@@ -1,5 +1,7 @@
 //! Cutting and joining against frames that another library makes, and against each other.
 
+#![allow(clippy::cast_possible_truncation)]
+
 use std::io::IoSlice;
 
 use etherparse::{IpNumber, Ipv4Header, Ipv6Header, TcpHeader, UdpHeader};
@@ -119,7 +121,7 @@ impl Flow {
     }
 
     /// The same as it comes from the tap, its checksum being that of the pseudo-header alone.
-    fn from_tap(
+    fn tapped(
         &self,
         mut frame: Vec<u8>,
         segment_len: Option<usize>,
@@ -231,7 +233,7 @@ proptest! {
         let segment_len = segment_len.max(payload.len() / 200);
         let expected = flow.frames(&payload, segment_len, flags);
         let cwr = flags.cwr && flow.tcp;
-        let (header, frame) = flow.from_tap(flow.frame(0, 0, flags, &payload), Some(segment_len), cwr);
+        let (header, frame) = flow.tapped(flow.frame(0, 0, flags, &payload), Some(segment_len), cwr);
         prop_assert_eq!(cut(&header, &frame), expected);
     }
 
@@ -240,7 +242,7 @@ proptest! {
         flow in flow(), flags in flags(), payload in payload(1380),
     ) {
         let whole = flow.frame(0, 0, flags, &payload);
-        let (header, frame) = flow.from_tap(whole.clone(), None, false);
+        let (header, frame) = flow.tapped(whole.clone(), None, false);
         prop_assert_eq!(cut(&header, &frame), [whole.clone()]);
         prop_assert_eq!(cut(&VnetHeader::WHOLE, &whole), [whole]);
     }
@@ -260,7 +262,7 @@ proptest! {
             prop_assert_eq!(offload.segmentation, flow.segmentation(flags.cwr && flow.tcp));
             prop_assert_eq!(usize::from(offload.headers_len), flow.headers());
             let (expected_header, expected) =
-                flow.from_tap(flow.frame(0, 0, flags, &payload), Some(segment_len), flags.cwr && flow.tcp);
+                flow.tapped(flow.frame(0, 0, flags, &payload), Some(segment_len), flags.cwr && flow.tcp);
             prop_assert_eq!((header, frame), (&expected_header, &expected));
         }
         prop_assert_eq!(cut(header, frame), frames);
@@ -321,7 +323,7 @@ proptest! {
         place in any::<u16>(), octet in any::<u8>(), len in any::<u16>(),
     ) {
         let (VnetHeader(mut header), mut frame) =
-            flow.from_tap(flow.frame(0, 0, Flags::default(), &payload), Some(500), false);
+            flow.tapped(flow.frame(0, 0, Flags::default(), &payload), Some(500), false);
         for (at, octet) in cuts.into_iter().enumerate() {
             if mask >> at & 1 == 1 {
                 header[at] = octet;
@@ -366,7 +368,7 @@ fn flow_key(frame: &[u8]) -> Vec<u8> {
 fn is_sound(frame: &[u8]) -> bool {
     use etherparse::{NetSlice, SlicedPacket, TransportSlice};
     let packet = SlicedPacket::from_ethernet(frame).unwrap();
-    let right = match (packet.net.unwrap(), packet.transport.unwrap()) {
+    match (packet.net.unwrap(), packet.transport.unwrap()) {
         (NetSlice::Ipv4(ip), TransportSlice::Tcp(tcp)) => {
             let header = ip.header().to_header();
             header.header_checksum == header.calc_header_checksum()
@@ -389,8 +391,7 @@ fn is_sound(frame: &[u8]) -> bool {
                 == of_udp.checksum
         }
         _ => false,
-    };
-    right
+    }
 }
 
 fn stream() -> Flow {
