@@ -5,6 +5,8 @@ use std::net::Ipv4Addr;
 use std::process::{Child, Command, Stdio};
 
 use macsecd::ident::{CipherSuite, ConfidentialityOffset};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use super::netns::{Namespace, eventually};
 use super::pair::{End, Key, PARENT, Pair, STRICT};
@@ -36,7 +38,10 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        let _ = self.0.kill();
+        // So that it removes its socket.
+        if let Ok(id) = i32::try_from(self.id()) {
+            let _ = kill(Pid::from_raw(id), Signal::SIGTERM);
+        }
         let _ = self.0.wait();
     }
 }
