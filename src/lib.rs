@@ -2,7 +2,7 @@
 //! protected frames (IEEE 802.1AE-2018).
 //!
 //! Read from the top: [`ident`] and [`time`] are the vocabulary, [`wire`] and [`crypto`] the
-//! octets and the keys, [`secy`] what a SecY is, [`keyring`] and [`mka`] the key agreement,
+//! octets and the keys, [`engine`] the cipher for many frames, [`secy`] what a SecY is, [`keyring`] and [`mka`] the key agreement,
 //! [`diagnose`] the reasons, and [`port`] one port of the router. Those do no I/O and know no
 //! clock. The rest, behind the `daemon` feature, touches the machine. `docs/architecture.md` has
 //! the picture.
@@ -19,6 +19,7 @@ pub mod daemon;
 #[cfg(feature = "daemon")]
 pub mod dataplane;
 pub mod diagnose;
+pub mod engine;
 pub mod ident;
 pub mod keyring;
 pub mod mka;

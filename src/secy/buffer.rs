@@ -127,13 +127,18 @@ impl FrameBuf {
         Some(u16::from_be_bytes([*high, *low]))
     }
 
+    /// Tells whether a frame with a tag of this length still fits.
+    pub(super) const fn fits(&self, tag_len: usize) -> bool {
+        self.start >= tag_len && self.len() + tag_len + ICV_LEN <= self.frame_max
+    }
+
     /// Inserts `tag` behind the addresses, and room for an ICV behind the data.
     ///
     /// `None`, and nothing changes, where the longer frame does not fit.
     pub(super) fn grow(&mut self, tag: &[u8]) -> Option<&mut [u8]> {
         let start = self.start.checked_sub(tag.len())?;
         let end = self.end + ICV_LEN;
-        if end - start > self.frame_max {
+        if !self.fits(tag.len()) {
             return None;
         }
         let addresses: [u8; ADDRESSES_LEN] = *self.octets().first_chunk()?;

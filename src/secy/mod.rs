@@ -26,9 +26,9 @@ pub use command::{
 pub use counters::Counters;
 pub use installed::{InstalledSak, TransmitState};
 pub use model::{CHANNELS_MAX, SecyModel};
-pub use protect::{TagStyle, TxDiscard, protect, transmit};
+pub use protect::{TagStyle, TxDiscard, protect, protect_batch, transmit};
 pub use replay::{Arrival, ReplayWindow, XPN_WINDOW_MAX};
 pub use sa::{PnRun, PreparedKey, RxSa, TxPn, TxSa};
 pub use table::RxTable;
 pub use used::{KEY_SERVERS_MAX, UsedKeys};
-pub use validate::{FrameDiscard, Verdict, validate};
+pub use validate::{FrameDiscard, Verdict, validate, validate_batch};

@@ -1,10 +1,11 @@
 //! Frames out: the tag, the cipher, the ICV (802.1AE-2018 10.5).
 
+use crate::engine::{BATCH_MAX, Job};
 use crate::ident::ConfidentialityOffset;
 use crate::secy::buffer::ETHERTYPE_LEN;
-use crate::secy::{Counters, FrameBuf, SecySettings, TxPn, TxSa};
+use crate::secy::{Counters, FrameBuf, PnRun, SecySettings, TxPn, TxSa};
 use crate::wire::ethernet::{ADDRESSES_LEN, ETHERTYPE_EAPOL, ETHERTYPE_MACSEC};
-use crate::wire::{ICV_LEN, SciField, SecTag};
+use crate::wire::{SciField, SecTag};
 
 /// How the tag of a sent frame says whose frame it is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -100,19 +101,67 @@ pub fn protect(
     frame: &mut FrameBuf,
     counters: &mut Counters,
 ) -> Result<(), TxDiscard> {
+    let gcm = pn.sa().key().gcm();
+    let job = prepare(pn, style, frame, counters)?;
+    gcm.seal(&mut [job]);
+    Ok(())
+}
+
+/// Protects frames as [`protect`] does, one packet number each, and many at a time.
+///
+/// It ends with the numbers or with the frames; no frame is taken that there is no number for. A
+/// frame that is not to be sent has been counted, and its buffer is empty; its number is lost.
+pub fn protect_batch<'f>(
+    mut run: PnRun<'_>,
+    style: TagStyle,
+    frames: &mut impl Iterator<Item = &'f mut FrameBuf>,
+    counters: &mut Counters,
+) {
+    let gcm = run.sa().key().gcm();
+    loop {
+        let mut jobs: [Job<'f>; BATCH_MAX] = std::array::from_fn(|_| Job::default());
+        let (mut count, mut ended) = (0, false);
+        while let Some(slot) = jobs.get_mut(count) {
+            // In this order, so that a frame without a number stays with the caller.
+            let Some((pn, frame)) = run.next().and_then(|pn| Some((pn, frames.next()?))) else {
+                ended = true;
+                break;
+            };
+            if let Ok(job) = prepare(pn, style, frame, counters) {
+                *slot = job;
+                count += 1;
+            }
+        }
+        gcm.seal(jobs.get_mut(..count).unwrap_or_default());
+        if ended {
+            return;
+        }
+    }
+}
+
+/// Puts a frame's tag in, and gives what is left to do: to seal it, which cannot fail.
+fn prepare<'f>(
+    pn: TxPn<'_>,
+    style: TagStyle,
+    frame: &'f mut FrameBuf,
+    counters: &mut Counters,
+) -> Result<Job<'f>, TxDiscard> {
     let sa = pn.sa();
-    let user_data = frame.len().saturating_sub(ADDRESSES_LEN) as u64;
-    if let Err(discard) = admit(frame).and_then(|()| seal(pn, style, frame)) {
+    let tag = Tag::new(&pn, style, frame);
+    if let Err(discard) = admit(frame).and_then(|()| tag.admit(frame)) {
         return Err(refuse(discard, frame, counters));
     }
     if sa.offset() == ConfidentialityOffset::IntegrityOnly {
         counters.out_pkts_protected += 1;
-        counters.out_octets_protected += user_data;
+        counters.out_octets_protected += tag.data_len as u64;
     } else {
         counters.out_pkts_encrypted += 1;
-        counters.out_octets_encrypted += user_data;
+        counters.out_octets_encrypted += tag.data_len as u64;
     }
-    Ok(())
+    let aad_len = ADDRESSES_LEN + tag.len + tag.in_clear;
+    let grown = frame.grow(tag.octets.get(..tag.len).unwrap_or_default()).unwrap_or_default();
+    let (aad, sealed) = grown.split_at_mut_checked(aad_len).unwrap_or_default();
+    Ok(Job::new(pn.into_nonce(), aad, sealed))
 }
 
 /// Lets through what the Controlled Port may send.
@@ -124,34 +173,42 @@ fn admit(frame: &FrameBuf) -> Result<(), TxDiscard> {
     }
 }
 
-fn seal(pn: TxPn<'_>, style: TagStyle, frame: &mut FrameBuf) -> Result<(), TxDiscard> {
-    let sa = pn.sa();
-    let data_len = frame.len().saturating_sub(ADDRESSES_LEN);
-    let confidential = sa.offset() != ConfidentialityOffset::IntegrityOnly;
-    // The low half of an XPN number, all of another.
-    let [.., p, q, r, s] = pn.value().0.to_be_bytes();
-    let tag = SecTag {
-        sci: style.field(sa),
-        encrypted: confidential,
-        changed: confidential,
-        an: sa.an(),
-        short_length: SecTag::short_length(data_len),
-        pn: u32::from_be_bytes([p, q, r, s]),
-    };
-    let (encoded, len) = tag.encode();
-    let mut octets = [0; ETHERTYPE_LEN + SecTag::LEN_WITH_SCI];
-    let (ethertype, after) = octets.split_at_mut(ETHERTYPE_LEN);
-    ethertype.copy_from_slice(&ETHERTYPE_MACSEC.to_be_bytes());
-    after.copy_from_slice(&encoded);
-    let tag_len = ETHERTYPE_LEN + len;
+/// The tag of a frame, with its EtherType, and what it says of the frame.
+struct Tag {
+    octets: [u8; ETHERTYPE_LEN + SecTag::LEN_WITH_SCI],
+    len: usize,
+    /// The octets of user data, and how many of them stay in clear.
+    data_len: usize,
+    in_clear: usize,
+}
 
-    let in_clear = if confidential { sa.offset().octets().min(data_len) } else { data_len };
-    let frame = octets.get(..tag_len).and_then(|tag| frame.grow(tag)).ok_or(TxDiscard::TooLong)?;
-    let (aad, sealed) =
-        frame.split_at_mut_checked(ADDRESSES_LEN + tag_len + in_clear).ok_or(TxDiscard::TooLong)?;
-    let (data, icv) = sealed.split_last_chunk_mut::<ICV_LEN>().ok_or(TxDiscard::TooLong)?;
-    *icv = sa.key().gcm().seal_in_place(pn.into_nonce(), aad, data);
-    Ok(())
+impl Tag {
+    fn new(pn: &TxPn<'_>, style: TagStyle, frame: &FrameBuf) -> Self {
+        let sa = pn.sa();
+        let data_len = frame.len().saturating_sub(ADDRESSES_LEN);
+        let confidential = sa.offset() != ConfidentialityOffset::IntegrityOnly;
+        // The low half of an XPN number, all of another.
+        let [.., p, q, r, s] = pn.value().0.to_be_bytes();
+        let tag = SecTag {
+            sci: style.field(sa),
+            encrypted: confidential,
+            changed: confidential,
+            an: sa.an(),
+            short_length: SecTag::short_length(data_len),
+            pn: u32::from_be_bytes([p, q, r, s]),
+        };
+        let (encoded, len) = tag.encode();
+        let mut octets = [0; ETHERTYPE_LEN + SecTag::LEN_WITH_SCI];
+        let (ethertype, after) = octets.split_at_mut(ETHERTYPE_LEN);
+        ethertype.copy_from_slice(&ETHERTYPE_MACSEC.to_be_bytes());
+        after.copy_from_slice(&encoded);
+        let in_clear = if confidential { sa.offset().octets().min(data_len) } else { data_len };
+        Self { octets, len: ETHERTYPE_LEN + len, data_len, in_clear }
+    }
+
+    const fn admit(&self, frame: &FrameBuf) -> Result<(), TxDiscard> {
+        if frame.fits(self.len) { Ok(()) } else { Err(TxDiscard::TooLong) }
+    }
 }
 
 fn refuse(discard: TxDiscard, frame: &mut FrameBuf, counters: &mut Counters) -> TxDiscard {

@@ -55,6 +55,16 @@ impl ReplayWindow {
         PacketNumber(high << 32 | u64::from(low))
     }
 
+    /// Tells whether [`ReplayWindow::recover`] may give something else once this number is committed.
+    ///
+    /// It does so only where the lowest acceptable number comes into another half of 2^32.
+    #[must_use]
+    pub fn may_complete_differently(&self, pn: PacketNumber, window: u32) -> bool {
+        let lowest = self.lowest_pn().0;
+        let then = pn.0.saturating_sub(u64::from(window)).saturating_add(1);
+        then > lowest && then >> 31 != lowest >> 31
+    }
+
     /// Tells where a number lies, and changes nothing.
     #[must_use]
     pub fn check(&self, pn: PacketNumber) -> Arrival {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use crate::crypto::{GcmKey, nonce, xpn_nonce};
+use crate::engine::Engine;
 use crate::ident::{AssociationNumber, ConfidentialityOffset, KeyId, PacketNumber, Sci, Ssci};
 use crate::secy::{ReplayWindow, RxMember, SecyError, SecyKey, TxProgress};
 
@@ -17,14 +18,23 @@ pub struct PreparedKey {
 }
 
 impl PreparedKey {
-    /// Expands a key.
+    /// Expands a key, for the fastest engine of this machine.
     ///
     /// # Errors
     ///
     /// [`SecyError::Invalid`] where the parts of the key contradict each other.
     pub fn new(key: Arc<SecyKey>) -> Result<Arc<Self>, SecyError> {
+        Self::for_engine(Engine::best(), key)
+    }
+
+    /// Expands a key, for one engine.
+    ///
+    /// # Errors
+    ///
+    /// [`SecyError::Invalid`] where the parts of the key contradict each other.
+    pub fn for_engine(engine: Engine, key: Arc<SecyKey>) -> Result<Arc<Self>, SecyError> {
         key.check()?;
-        let gcm = GcmKey::new(&key.sak);
+        let gcm = GcmKey::for_engine(engine, &key.sak);
         Ok(Arc::new(Self { key, gcm, transmits: AtomicBool::new(false) }))
     }
 
@@ -189,6 +199,14 @@ pub struct PnRun<'sa> {
     sa: &'sa TxSa,
     spent: u64,
     last: u64,
+}
+
+impl<'sa> PnRun<'sa> {
+    /// The SA that spent them.
+    #[must_use]
+    pub const fn sa(&self) -> &'sa TxSa {
+        self.sa
+    }
 }
 
 impl<'sa> Iterator for PnRun<'sa> {

@@ -1,6 +1,9 @@
 //! Frames in: the tag, the ICV, replay, and what is counted (802.1AE-2018 10.6).
 
-use crate::ident::MacAddress;
+use std::sync::Arc;
+
+use crate::engine::{BATCH_MAX, Job};
+use crate::ident::{MacAddress, PacketNumber};
 use crate::secy::buffer::ETHERTYPE_LEN;
 use crate::secy::table::Found;
 use crate::secy::{Arrival, Counters, FrameBuf, RxSa, RxTable, SecySettings, Validate};
@@ -70,21 +73,38 @@ pub fn validate(
     frame: &mut FrameBuf,
     counters: &mut Counters,
 ) -> Result<Verdict, FrameDiscard> {
-    let outcome = match frame.ethertype() {
-        None => Err(FrameDiscard::Runt),
-        Some(ETHERTYPE_EAPOL) => Err(FrameDiscard::Eapol),
-        Some(ETHERTYPE_MACSEC) => tagged(table, settings, frame, counters),
-        Some(_) if settings.validate == Validate::Strict => Err(FrameDiscard::NoTag),
-        Some(_) => Ok(Verdict::Untagged),
-    };
-    match outcome {
-        Ok(verdict) => count_delivered(verdict, counters),
-        Err(discard) => {
-            frame.clear();
-            count_discarded(discard, counters);
+    let mut outcome = Err(FrameDiscard::Runt);
+    validate_batch(table, settings, [frame], counters, |_, of_frame| outcome = of_frame);
+    outcome
+}
+
+/// Does for many frames what [`validate`] does for each, one after the other, and faster.
+///
+/// `outcome` is told what became of each frame, by its place, once and in any order.
+pub fn validate_batch<'f>(
+    table: &RxTable,
+    settings: &SecySettings,
+    frames: impl IntoIterator<Item = &'f mut FrameBuf>,
+    counters: &mut Counters,
+    outcome: impl FnMut(usize, Result<Verdict, FrameDiscard>),
+) {
+    let mut batch =
+        Batch { settings, counters, outcome, waiting: [const { None }; BATCH_MAX], count: 0 };
+    for (at, frame) in frames.into_iter().enumerate() {
+        let looked = match frame.ethertype() {
+            None => Err(FrameDiscard::Runt),
+            Some(ETHERTYPE_EAPOL) => Err(FrameDiscard::Eapol),
+            Some(ETHERTYPE_MACSEC) => tagged(table, settings, frame),
+            Some(_) if settings.validate == Validate::Strict => Err(FrameDiscard::NoTag),
+            Some(_) => Ok(Looked::Delivered(Verdict::Untagged)),
+        };
+        match looked {
+            Ok(Looked::Delivered(verdict)) => batch.settle(at, frame, Ok(verdict)),
+            Err(discard) => batch.settle(at, frame, Err(discard)),
+            Ok(Looked::HasSa(sa, parts)) => batch.take(at, frame, sa, parts),
         }
     }
-    outcome
+    batch.finish();
 }
 
 /// Where the parts of a tagged frame lie.
@@ -97,12 +117,19 @@ struct Parts {
     data_len: usize,
 }
 
-fn tagged(
-    table: &RxTable,
+/// What a frame's tag tells.
+enum Looked<'t> {
+    /// All that there is to know: the frame is delivered, and is what it has to be already.
+    Delivered(Verdict),
+    /// Which SA it is for.
+    HasSa(&'t RxSa, Parts),
+}
+
+fn tagged<'t>(
+    table: &'t RxTable,
     settings: &SecySettings,
     frame: &mut FrameBuf,
-    counters: &mut Counters,
-) -> Result<Verdict, FrameDiscard> {
+) -> Result<Looked<'t>, FrameDiscard> {
     let after_ethertype = frame.octets().get(HEADER_LEN..).unwrap_or_default();
     if SecTag::is_for_kay(after_ethertype) {
         return Err(FrameDiscard::ForKay);
@@ -118,7 +145,7 @@ fn tagged(
     // Only a frame in clear is of use to anybody without its key.
     let legible = !tag.changed && settings.validate != Validate::Strict;
     let (verdict, discard) = match found {
-        Found::Sa(sa) => return checked(sa, settings, parts, frame, counters),
+        Found::Sa(sa) => return Ok(Looked::HasSa(sa, parts)),
         Found::NoSa => (Verdict::UnusedSa, FrameDiscard::NotUsingSa),
         Found::NoChannel => (Verdict::UnknownSci, FrameDiscard::NoSci),
     };
@@ -126,7 +153,7 @@ fn tagged(
         return Err(discard);
     }
     frame.shrink(parts.tag_len, parts.data_len);
-    Ok(verdict)
+    Ok(Looked::Delivered(verdict))
 }
 
 /// Tells whether a tag may say 0, as the low half of an XPN number does once in 2^32.
@@ -137,64 +164,149 @@ fn zero_is_a_number(table: &RxTable, found: &Found<'_>) -> bool {
     }
 }
 
-/// Goes on with a frame whose SA is known.
-fn checked(
-    sa: &RxSa,
-    settings: &SecySettings,
-    parts: Parts,
-    frame: &mut FrameBuf,
-    counters: &mut Counters,
-) -> Result<Verdict, FrameDiscard> {
-    let Parts { tag, tag_len, data_len } = parts;
-    let pn = sa.full_pn(tag.pn);
-    let arrival = sa.replay().check(pn);
-    if arrival == Arrival::Late && settings.replay_protect {
-        return Err(FrameDiscard::Late);
-    }
-    if settings.validate == Validate::Disabled && !tag.changed {
-        frame.shrink(tag_len, data_len);
-        return Ok(match arrival {
-            Arrival::InWindow => Verdict::Unchecked,
-            Arrival::Late => Verdict::Delayed,
-        });
-    }
-    if !open(sa, sa.nonce(pn), parts, frame) {
-        if tag.changed || settings.validate == Validate::Strict {
-            return Err(FrameDiscard::NotValid);
-        }
-        // Nothing was decrypted, so the octets are still those that came.
-        frame.shrink(tag_len, data_len);
-        return Ok(Verdict::Invalid);
-    }
-    if tag.encrypted {
-        counters.in_octets_decrypted += data_len as u64;
-    } else {
-        counters.in_octets_validated += data_len as u64;
-    }
-    let arrival = sa.replay().commit(pn, settings.replay_window);
-    if arrival == Arrival::Late && settings.replay_protect {
-        return Err(FrameDiscard::Late);
-    }
-    frame.shrink(tag_len, data_len);
-    Ok(match arrival {
-        Arrival::InWindow => Verdict::Ok,
-        Arrival::Late => Verdict::Delayed,
-    })
+/// Frames whose ICVs are to be checked together.
+///
+/// What becomes of each is as if the ones before it had been finished already: the replay state is
+/// looked at again when their turn comes, in order, and a frame that would let the next one's number
+/// be completed differently ends the batch.
+struct Batch<'t, 'f, F> {
+    settings: &'t SecySettings,
+    counters: &'t mut Counters,
+    outcome: F,
+    /// All of them under one key.
+    waiting: [Option<Waiting<'t, 'f>>; BATCH_MAX],
+    count: usize,
 }
 
-/// Checks the ICV, and decrypts where the tag says so, which may differ from frame to frame.
-fn open(sa: &RxSa, nonce: [u8; 12], parts: Parts, frame: &mut FrameBuf) -> bool {
-    let Parts { tag, tag_len, data_len } = parts;
-    let offset = sa.key().key().offset.octets();
-    let in_clear = if tag.encrypted { offset.min(data_len) } else { data_len };
-    let (aad_len, end) =
-        (ADDRESSES_LEN + tag_len + in_clear, ADDRESSES_LEN + tag_len + data_len + ICV_LEN);
-    let Some((aad, sealed)) =
-        frame.octets_mut().get_mut(..end).and_then(|octets| octets.split_at_mut_checked(aad_len))
-    else {
-        return false;
-    };
-    sa.key().gcm().open_in_place(nonce, aad, sealed).is_ok()
+/// A frame whose SA is known and whose number was not late when it came.
+struct Waiting<'t, 'f> {
+    at: usize,
+    frame: &'f mut FrameBuf,
+    sa: &'t RxSa,
+    pn: PacketNumber,
+    parts: Parts,
+}
+
+impl<'t, 'f, F: FnMut(usize, Result<Verdict, FrameDiscard>)> Batch<'t, 'f, F> {
+    /// Counts what becomes of a frame, and says so.
+    fn settle(&mut self, at: usize, frame: &mut FrameBuf, outcome: Result<Verdict, FrameDiscard>) {
+        match outcome {
+            Ok(verdict) => count_delivered(verdict, self.counters),
+            Err(discard) => {
+                frame.clear();
+                count_discarded(discard, self.counters);
+            }
+        }
+        (self.outcome)(at, outcome);
+    }
+
+    /// Goes on with a frame whose SA is known.
+    fn take(&mut self, at: usize, frame: &'f mut FrameBuf, sa: &'t RxSa, parts: Parts) {
+        let Parts { tag, tag_len, data_len } = parts;
+        let unchecked = self.settings.validate == Validate::Disabled && !tag.changed;
+        if self.count == BATCH_MAX || unchecked || !self.is_of_this_key(sa) {
+            self.finish();
+        }
+        let pn = sa.full_pn(tag.pn);
+        let arrival = sa.replay().check(pn);
+        if arrival == Arrival::Late && self.settings.replay_protect {
+            return self.settle(at, frame, Err(FrameDiscard::Late));
+        }
+        if unchecked {
+            frame.shrink(tag_len, data_len);
+            let verdict = match arrival {
+                Arrival::InWindow => Verdict::Unchecked,
+                Arrival::Late => Verdict::Delayed,
+            };
+            return self.settle(at, frame, Ok(verdict));
+        }
+        if let Some(slot) = self.waiting.get_mut(self.count) {
+            *slot = Some(Waiting { at, frame, sa, pn, parts });
+            self.count += 1;
+        }
+        if sa.is_xpn() && sa.replay().may_complete_differently(pn, self.settings.replay_window) {
+            self.finish();
+        }
+    }
+
+    fn is_of_this_key(&self, sa: &RxSa) -> bool {
+        match self.waiting.first() {
+            Some(Some(first)) if self.count > 0 => Arc::ptr_eq(first.sa.key(), sa.key()),
+            _ => true,
+        }
+    }
+
+    /// Checks the ICVs of the frames that wait, and settles them in order.
+    fn finish(&mut self) {
+        let count = std::mem::take(&mut self.count);
+        let mut waiting = self.waiting.get_mut(..count).unwrap_or_default().iter_mut().flatten();
+        let Some(first) = waiting.next() else { return };
+        let gcm = first.sa.key().gcm();
+        let mut jobs: [Job<'_>; BATCH_MAX] = std::array::from_fn(|_| Job::default());
+        for (job, waiting) in jobs.iter_mut().zip(std::iter::once(first).chain(waiting)) {
+            *job = waiting.job();
+        }
+        let right = gcm.open(jobs.get_mut(..count).unwrap_or_default());
+        for n in 0..count {
+            if let Some(mut waiting) = self.waiting.get_mut(n).and_then(Option::take) {
+                let outcome = waiting.finish(right >> n & 1 == 1, self.settings, self.counters);
+                self.settle(waiting.at, waiting.frame, outcome);
+            }
+        }
+    }
+}
+
+impl Waiting<'_, '_> {
+    /// What of the frame is authenticated only, and what is decrypted, as its tag says, which may
+    /// differ from frame to frame.
+    fn job(&mut self) -> Job<'_> {
+        let Parts { tag, tag_len, data_len } = self.parts;
+        let offset = self.sa.key().key().offset.octets();
+        let in_clear = if tag.encrypted { offset.min(data_len) } else { data_len };
+        let aad_len = ADDRESSES_LEN + tag_len + in_clear;
+        let end = ADDRESSES_LEN + tag_len + data_len + ICV_LEN;
+        let octets = self.frame.octets_mut().get_mut(..end).unwrap_or_default();
+        // There is as much; else the job is empty, and its ICV wrong.
+        let (aad, sealed) = octets.split_at_mut_checked(aad_len).unwrap_or_default();
+        Job::new(self.sa.nonce(self.pn), aad, sealed)
+    }
+
+    /// Says what becomes of the frame, given whether its ICV was right.
+    fn finish(
+        &mut self,
+        right: bool,
+        settings: &SecySettings,
+        counters: &mut Counters,
+    ) -> Result<Verdict, FrameDiscard> {
+        let Parts { tag, tag_len, data_len } = self.parts;
+        let late = |arrival| arrival == Arrival::Late && settings.replay_protect;
+        // Those before it have been committed since it was looked at first.
+        if late(self.sa.replay().check(self.pn)) {
+            return Err(FrameDiscard::Late);
+        }
+        if !right {
+            if tag.changed || settings.validate == Validate::Strict {
+                return Err(FrameDiscard::NotValid);
+            }
+            // Nothing was decrypted, so the octets are still those that came.
+            self.frame.shrink(tag_len, data_len);
+            return Ok(Verdict::Invalid);
+        }
+        if tag.encrypted {
+            counters.in_octets_decrypted += data_len as u64;
+        } else {
+            counters.in_octets_validated += data_len as u64;
+        }
+        let arrival = self.sa.replay().commit(self.pn, settings.replay_window);
+        if late(arrival) {
+            return Err(FrameDiscard::Late);
+        }
+        self.frame.shrink(tag_len, data_len);
+        Ok(match arrival {
+            Arrival::InWindow => Verdict::Ok,
+            Arrival::Late => Verdict::Delayed,
+        })
+    }
 }
 
 fn source(frame: &FrameBuf) -> MacAddress {

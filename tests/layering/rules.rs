@@ -105,20 +105,20 @@ pub(crate) fn core_is_pure(files: &[File], core: &[&str], layers: &Layers) -> Ve
 }
 
 /// Finds the word `unsafe` outside its fence, tests included.
-pub(crate) fn unsafe_is_fenced(files: &[File], fence: &str) -> Vec<String> {
-    let outside = files.iter().filter(|file| !file.name.starts_with(fence));
+pub(crate) fn unsafe_is_fenced(files: &[File], fences: &[&str]) -> Vec<String> {
+    let outside = files.iter().filter(|file| !inside(file, fences));
     let found = outside.flat_map(|file| {
         let tokens = file.tokens.iter().filter(|t| t.text == "unsafe");
-        tokens.map(|t| format!("{}:{}: `unsafe` outside {fence}", file.name, t.line))
+        tokens.map(|t| format!("{}:{}: `unsafe` outside {fences:?}", file.name, t.line))
     });
     found.collect()
 }
 
 /// Finds roots of modules, and binaries, that do not begin by forbidding unsafe code.
-pub(crate) fn roots_forbid_unsafe(files: &[File], layers: &Layers, fence: &str) -> Vec<String> {
+pub(crate) fn roots_forbid_unsafe(files: &[File], layers: &Layers, fences: &[&str]) -> Vec<String> {
     const FORBID: &[&str] = &["#", "!", "[", "forbid", "(", "unsafe_code", ")", "]"];
     let is_root = |file: &&File| match file.module.as_slice() {
-        [name] => !file.name.starts_with(fence) && layers.iter().any(|(unit, _)| unit == name),
+        [name] => !inside(file, fences) && layers.iter().any(|(unit, _)| unit == name),
         [bin, _] => bin == "bin",
         _ => false,
     };
@@ -128,6 +128,13 @@ pub(crate) fn roots_forbid_unsafe(files: &[File], layers: &Layers, fence: &str) 
         format!("{}:1: `#![forbid(unsafe_code)]` is not its first attribute", file.name)
     })
     .collect()
+}
+
+/// Whether a file lies in one of these folders.
+fn inside(file: &File, fences: &[&str]) -> bool {
+    fences
+        .iter()
+        .any(|fence| file.name.strip_prefix(fence).is_some_and(|rest| rest.starts_with('/')))
 }
 
 /// Finds modules that stand in `lib.rs` or in the table, but not in both.

@@ -159,14 +159,15 @@ fn the_core_may_use_the_rest_of_std() {
 #[test]
 fn unsafe_is_found_outside_its_fence_and_in_tests_too() {
     let block = "fn f() { unsafe { g() } }";
-    let inside = files(&[("src/sys/tap.rs", block)]);
+    let inside = files(&[("src/sys/tap.rs", block), ("src/engine/avx512/frame.rs", block)]);
     assert_eq!(rules::unsafe_is_fenced(&inside, UNSAFE), [""; 0]);
     let outside = files(&[
         ("src/secy/model.rs", "#[cfg(test)] mod tests { unsafe impl Send for X {} }"),
         ("tests/daemon.rs", block),
+        ("src/system/mod.rs", block),
         ("src/wire/mod.rs", "#![forbid(unsafe_code)] // unsafe\nconst A: &str = \"unsafe\";"),
     ]);
-    assert_eq!(rules::unsafe_is_fenced(&outside, UNSAFE).len(), 2);
+    assert_eq!(rules::unsafe_is_fenced(&outside, UNSAFE).len(), 3);
 }
 
 #[test]

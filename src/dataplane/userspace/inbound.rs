@@ -9,7 +9,7 @@ use super::plain::Plain;
 use super::publish::{Reader, Woken};
 use super::table::Table;
 use super::{BACKOFF, INNER_TAGS, Stalled, fit, frame_max};
-use crate::secy::{FrameBuf, validate};
+use crate::secy::{FrameBuf, validate_batch};
 use crate::sys::{JoinedDatagrams, PacketRing, RingFrame, Tap};
 
 /// What the thread owns.
@@ -58,7 +58,8 @@ impl Inbound {
         fit(frames, frame_max(self.reader.table().parent_mtu) + INNER_TAGS);
         let received = receive(wire, frames, &mut tally)?;
         let frames = frames.get_mut(..received).unwrap_or_default();
-        check_all(self.reader.table(), frames, &mut tally);
+        let table = self.reader.table();
+        check(table, frames.iter_mut().filter(|frame| !frame.is_empty()), &mut tally);
         self.counts.settle(&mut tally);
         coalescer.deliver(frames, |pieces, count| {
             if self.tap.write_pieces(pieces).is_err() {
@@ -92,18 +93,17 @@ fn receive(
 }
 
 /// Leaves of each frame what the table lets through, or empties its buffer.
-fn check_all(table: &Table, frames: &mut [FrameBuf], tally: &mut Tally) {
-    for frame in frames.iter_mut().filter(|frame| !frame.is_empty()) {
-        check(table, frame, tally);
-    }
-}
-
-/// Leaves of a frame what the table lets through, or empties the buffer.
-pub(super) fn check(table: &Table, frame: &mut FrameBuf, tally: &mut Tally) {
+pub(super) fn check<'f>(
+    table: &Table,
+    frames: impl IntoIterator<Item = &'f mut FrameBuf>,
+    tally: &mut Tally,
+) {
     if table.open {
-        // Where that fails, it has been counted, and the buffer is empty.
-        let _ = validate(&table.receive, &table.settings, frame, &mut tally.counters);
-    } else {
+        // What is not delivered has been counted, and its buffer is empty.
+        validate_batch(&table.receive, &table.settings, frames, &mut tally.counters, |_, _| {});
+        return;
+    }
+    for frame in frames {
         frame.clear();
         tally.drops.in_port_closed += 1;
     }

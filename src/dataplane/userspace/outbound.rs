@@ -14,7 +14,7 @@ use super::offload::Pieces;
 use super::publish::{Reader, Woken};
 use super::table::Table;
 use super::{BACKOFF, Stalled, fit, frame_max, is_for_now};
-use crate::secy::{FrameBuf, TagStyle, protect, transmit};
+use crate::secy::{FrameBuf, TagStyle, protect_batch, transmit};
 use crate::sys::{BATCH_MAX, PacketSocket, Tap};
 
 /// How often a busy interface is asked again, [`BUSY_WAIT`] apart, before frames are dropped.
@@ -147,7 +147,7 @@ impl Source {
 /// Protects each frame as the table says, or empties its buffer.
 fn make_ready(table: &Table, frames: &mut [FrameBuf], tally: &mut Tally) {
     let count = frames.iter().filter(|frame| !frame.is_empty()).count() as u64;
-    let frames = frames.iter_mut().filter(|frame| !frame.is_empty());
+    let mut frames = frames.iter_mut().filter(|frame| !frame.is_empty());
     if !table.open {
         frames.for_each(FrameBuf::clear);
         tally.drops.out_port_closed += count;
@@ -156,13 +156,12 @@ fn make_ready(table: &Table, frames: &mut [FrameBuf], tally: &mut Tally) {
     let (settings, channels) = (&table.settings, table.receive.channel_count());
     let style = TagStyle::choose(settings, channels);
     let sa = table.transmit.as_deref();
-    let mut run = sa.filter(|_| settings.protect).and_then(|sa| sa.reserve(count));
+    if let Some(run) = sa.filter(|_| settings.protect).and_then(|sa| sa.reserve(count)) {
+        protect_batch(run, style, &mut frames, &mut tally.counters);
+    }
     for frame in frames {
         // Where that fails, it has been counted, and the buffer is empty.
-        let _ = match run.as_mut().and_then(Iterator::next) {
-            Some(pn) => protect(pn, style, frame, &mut tally.counters),
-            None => transmit(settings, sa, channels, frame, &mut tally.counters),
-        };
+        let _ = transmit(settings, sa, channels, frame, &mut tally.counters);
     }
 }
 

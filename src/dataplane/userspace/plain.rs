@@ -39,7 +39,7 @@ impl Plain {
             if take(frame, len, tag).is_err() {
                 tally.drops.in_too_long += 1;
             } else {
-                check(reader.table(), frame, &mut tally);
+                check(reader.table(), [&mut *frame], &mut tally);
             }
             counts.settle(&mut tally);
             if !frame.is_empty() && tap.write(&header, frame.octets()).is_err() {
