@@ -145,7 +145,11 @@ impl FrameBuf {
         let frame = self.octets.get_mut(start..end)?;
         let (to, behind) = frame.split_first_chunk_mut()?;
         *to = addresses;
-        behind.get_mut(..tag.len())?.copy_from_slice(tag);
+        // Of known length, so that nothing is called for so little.
+        match <&[u8; HEADROOM]>::try_from(tag) {
+            Ok(tag) => *behind.first_chunk_mut()? = *tag,
+            Err(_) => behind.get_mut(..tag.len())?.copy_from_slice(tag),
+        }
         (self.start, self.end) = (start, end);
         Some(frame)
     }

@@ -140,6 +140,7 @@ pub fn protect_batch<'f>(
 }
 
 /// Puts a frame's tag in, and gives what is left to do: to seal it, which cannot fail.
+#[inline]
 fn prepare<'f>(
     pn: TxPn<'_>,
     style: TagStyle,

@@ -86,6 +86,23 @@ impl ReplayWindow {
         if pn.0 > too_low { Arrival::InWindow } else { Arrival::Late }
     }
 
+    /// Notes the numbers of several frames whose ICVs were good, in one step: `first`, `last`, and any
+    /// that came in rising order between them.
+    ///
+    /// Tells whether that is what committing them one by one would have come to, each of them in the
+    /// window. Where it is not, or another thread was faster, nothing has changed.
+    #[must_use]
+    pub fn commit_rising(&self, first: PacketNumber, last: PacketNumber, window: u32) -> bool {
+        let before = self.highest.load(Relaxed);
+        if first.0 <= before
+            || self.highest.compare_exchange(before, last.0, Relaxed, Relaxed).is_err()
+        {
+            return false;
+        }
+        self.too_low.fetch_max(last.0.saturating_sub(u64::from(window)), Relaxed);
+        true
+    }
+
     /// Leaves the state as a thread does that is between the two steps of [`ReplayWindow::commit`].
     #[cfg(test)]
     pub(super) fn commit_half(&self, pn: PacketNumber) {
@@ -144,6 +161,40 @@ mod tests {
         }
         assert_eq!(state(&replay), (8, 8));
         assert_eq!(replay.commit(PacketNumber(8), 0), Arrival::InWindow);
+    }
+
+    #[test]
+    fn numbers_that_rise_are_committed_in_one_step_or_not_at_all() {
+        let replay = at(7, 2);
+        assert!(!replay.commit_rising(PacketNumber(7), PacketNumber(9), 2));
+        assert_eq!(state(&replay), (8, 6));
+        assert!(replay.commit_rising(PacketNumber(8), PacketNumber(20), 2));
+        assert_eq!(state(&replay), (21, 19));
+        assert!(replay.commit_rising(PacketNumber(21), PacketNumber(21), 100));
+        assert_eq!(state(&replay), (22, 19));
+    }
+
+    /// 2^31 on, the same low half stands for another number.
+    #[test]
+    fn a_number_says_whether_the_next_one_could_be_completed_differently() {
+        for (before, pn, window, differs) in [
+            (5, 6, 0, false),
+            (0x7fff_fff0, 0x7fff_fffe, 0, false),
+            (0x7fff_fff0, 0x7fff_ffff, 0, true),
+            (0x7fff_fff0, 0x8000_0000, 1, true),
+            (0x7fff_fff0, 0x8000_0000, 2, false),
+            (0xffff_fff0, 0xffff_ffff, 0, true),
+            (0x8000_0010, 0x7fff_0000, 0, false),
+        ] {
+            let replay = at(before, 0);
+            let told = replay.may_complete_differently(PacketNumber(pn), window);
+            assert_eq!(told, differs, "{before:#x} {pn:#x} {window}");
+            for low in [0, 1, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff] {
+                let (then, now) = (at(before, 0), replay.recover(low));
+                then.commit(PacketNumber(pn), window);
+                assert!(differs || then.recover(low) == now, "{before:#x} {pn:#x} {window}");
+            }
+        }
     }
 
     #[test]

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use crate::engine::{BATCH_MAX, Job};
-use crate::ident::{MacAddress, PacketNumber};
+use crate::ident::{AssociationNumber, MacAddress, PacketNumber};
 use crate::secy::buffer::ETHERTYPE_LEN;
 use crate::secy::table::Found;
 use crate::secy::{Arrival, Counters, FrameBuf, RxSa, RxTable, SecySettings, Validate};
 use crate::wire::ethernet::{ADDRESSES_LEN, ETHERTYPE_EAPOL, ETHERTYPE_MACSEC, HEADER_LEN};
-use crate::wire::{ICV_LEN, SecTag, SecTagError};
+use crate::wire::{ICV_LEN, SciField, SecTag, SecTagError};
 
 /// Why a frame is handed to the Controlled Port. Each has one counter.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -90,11 +90,12 @@ pub fn validate_batch<'f>(
 ) {
     let mut batch =
         Batch { settings, counters, outcome, waiting: [const { None }; BATCH_MAX], count: 0 };
+    let mut last = None;
     for (at, frame) in frames.into_iter().enumerate() {
         let looked = match frame.ethertype() {
             None => Err(FrameDiscard::Runt),
             Some(ETHERTYPE_EAPOL) => Err(FrameDiscard::Eapol),
-            Some(ETHERTYPE_MACSEC) => tagged(table, settings, frame),
+            Some(ETHERTYPE_MACSEC) => tagged(table, settings, frame, &mut last),
             Some(_) if settings.validate == Validate::Strict => Err(FrameDiscard::NoTag),
             Some(_) => Ok(Looked::Delivered(Verdict::Untagged)),
         };
@@ -110,7 +111,11 @@ pub fn validate_batch<'f>(
 /// Where the parts of a tagged frame lie.
 #[derive(Clone, Copy)]
 struct Parts {
-    tag: SecTag,
+    /// TCI.E and TCI.C.
+    encrypted: bool,
+    changed: bool,
+    /// The packet number, or its low half.
+    pn: u32,
     /// The octets of the tag with its EtherType.
     tag_len: usize,
     /// The octets of Secure Data.
@@ -129,6 +134,7 @@ fn tagged<'t>(
     table: &'t RxTable,
     settings: &SecySettings,
     frame: &mut FrameBuf,
+    last: &mut Option<(SciField, AssociationNumber, &'t RxSa)>,
 ) -> Result<Looked<'t>, FrameDiscard> {
     let after_ethertype = frame.octets().get(HEADER_LEN..).unwrap_or_default();
     if SecTag::is_for_kay(after_ethertype) {
@@ -136,16 +142,31 @@ fn tagged<'t>(
     }
     let (tag, rest) = SecTag::decode(after_ethertype)?;
     let data_len = tag.secure_data_len(rest.len())?;
-    let parts = Parts { tag, tag_len: ETHERTYPE_LEN + tag.encoded_len(), data_len };
+    let parts = Parts {
+        encrypted: tag.encrypted,
+        changed: tag.changed,
+        pn: tag.pn,
+        tag_len: ETHERTYPE_LEN + tag.encoded_len(),
+        data_len,
+    };
 
-    let found = table.find(source(frame), tag.sci, tag.an);
+    let found = match *last {
+        // Where the tag carries the SCI, the same leads to the same.
+        Some((sci, an, sa)) if sci == tag.sci && an == tag.an => Found::Sa(sa),
+        _ => table.find(source(frame), tag.sci, tag.an),
+    };
     if tag.pn == 0 && !zero_is_a_number(table, &found) {
         return Err(SecTagError::PnZero.into());
     }
     // Only a frame in clear is of use to anybody without its key.
     let legible = !tag.changed && settings.validate != Validate::Strict;
     let (verdict, discard) = match found {
-        Found::Sa(sa) => return Ok(Looked::HasSa(sa, parts)),
+        Found::Sa(sa) => {
+            if matches!(tag.sci, SciField::Explicit(_)) {
+                *last = Some((tag.sci, tag.an, sa));
+            }
+            return Ok(Looked::HasSa(sa, parts));
+        }
         Found::NoSa => (Verdict::UnusedSa, FrameDiscard::NotUsingSa),
         Found::NoChannel => (Verdict::UnknownSci, FrameDiscard::NoSci),
     };
@@ -188,26 +209,18 @@ struct Waiting<'t, 'f> {
 }
 
 impl<'t, 'f, F: FnMut(usize, Result<Verdict, FrameDiscard>)> Batch<'t, 'f, F> {
-    /// Counts what becomes of a frame, and says so.
     fn settle(&mut self, at: usize, frame: &mut FrameBuf, outcome: Result<Verdict, FrameDiscard>) {
-        match outcome {
-            Ok(verdict) => count_delivered(verdict, self.counters),
-            Err(discard) => {
-                frame.clear();
-                count_discarded(discard, self.counters);
-            }
-        }
-        (self.outcome)(at, outcome);
+        settle(at, frame, outcome, self.counters, &mut self.outcome);
     }
 
     /// Goes on with a frame whose SA is known.
     fn take(&mut self, at: usize, frame: &'f mut FrameBuf, sa: &'t RxSa, parts: Parts) {
-        let Parts { tag, tag_len, data_len } = parts;
-        let unchecked = self.settings.validate == Validate::Disabled && !tag.changed;
+        let Parts { changed, pn, tag_len, data_len, .. } = parts;
+        let unchecked = self.settings.validate == Validate::Disabled && !changed;
         if self.count == BATCH_MAX || unchecked || !self.is_of_this_key(sa) {
             self.finish();
         }
-        let pn = sa.full_pn(tag.pn);
+        let pn = sa.full_pn(pn);
         let arrival = sa.replay().check(pn);
         if arrival == Arrival::Late && self.settings.replay_protect {
             return self.settle(at, frame, Err(FrameDiscard::Late));
@@ -239,30 +252,61 @@ impl<'t, 'f, F: FnMut(usize, Result<Verdict, FrameDiscard>)> Batch<'t, 'f, F> {
     /// Checks the ICVs of the frames that wait, and settles them in order.
     fn finish(&mut self) {
         let count = std::mem::take(&mut self.count);
-        let mut waiting = self.waiting.get_mut(..count).unwrap_or_default().iter_mut().flatten();
-        let Some(first) = waiting.next() else { return };
+        let waiting = self.waiting.get_mut(..count).unwrap_or_default();
+        let Some((Some(first), others)) = waiting.split_first_mut() else { return };
         let gcm = first.sa.key().gcm();
+        let (sa, lowest) = (first.sa, first.pn);
+        let (mut rising, mut highest) = (true, lowest);
         let mut jobs: [Job<'_>; BATCH_MAX] = std::array::from_fn(|_| Job::default());
-        for (job, waiting) in jobs.iter_mut().zip(std::iter::once(first).chain(waiting)) {
+        let [head, tail @ ..] = &mut jobs;
+        *head = first.job();
+        for (job, waiting) in tail.iter_mut().zip(others.iter_mut().flatten()) {
+            rising = rising && std::ptr::eq(waiting.sa, sa) && waiting.pn > highest;
+            highest = waiting.pn;
             *job = waiting.job();
         }
         let right = gcm.open(jobs.get_mut(..count).unwrap_or_default());
-        for n in 0..count {
-            if let Some(mut waiting) = self.waiting.get_mut(n).and_then(Option::take) {
-                let outcome = waiting.finish(right >> n & 1 == 1, self.settings, self.counters);
-                self.settle(waiting.at, waiting.frame, outcome);
-            }
+        let all = u64::try_from(count).is_ok_and(|count| u64::from(right.count_ones()) == count);
+        let committed = all
+            && rising
+            && sa.replay().commit_rising(lowest, highest, self.settings.replay_window);
+        for (n, waiting) in waiting.iter_mut().flatten().enumerate() {
+            let outcome = if committed {
+                waiting.deliver(self.counters);
+                Ok(Verdict::Ok)
+            } else {
+                waiting.finish(right >> n & 1 == 1, self.settings, self.counters)
+            };
+            settle(waiting.at, waiting.frame, outcome, self.counters, &mut self.outcome);
         }
     }
+}
+
+/// Counts what becomes of a frame, and says so.
+fn settle(
+    at: usize,
+    frame: &mut FrameBuf,
+    outcome: Result<Verdict, FrameDiscard>,
+    counters: &mut Counters,
+    tell: &mut impl FnMut(usize, Result<Verdict, FrameDiscard>),
+) {
+    match outcome {
+        Ok(verdict) => count_delivered(verdict, counters),
+        Err(discard) => {
+            frame.clear();
+            count_discarded(discard, counters);
+        }
+    }
+    tell(at, outcome);
 }
 
 impl Waiting<'_, '_> {
     /// What of the frame is authenticated only, and what is decrypted, as its tag says, which may
     /// differ from frame to frame.
     fn job(&mut self) -> Job<'_> {
-        let Parts { tag, tag_len, data_len } = self.parts;
+        let Parts { encrypted, tag_len, data_len, .. } = self.parts;
         let offset = self.sa.key().key().offset.octets();
-        let in_clear = if tag.encrypted { offset.min(data_len) } else { data_len };
+        let in_clear = if encrypted { offset.min(data_len) } else { data_len };
         let aad_len = ADDRESSES_LEN + tag_len + in_clear;
         let end = ADDRESSES_LEN + tag_len + data_len + ICV_LEN;
         let octets = self.frame.octets_mut().get_mut(..end).unwrap_or_default();
@@ -278,25 +322,21 @@ impl Waiting<'_, '_> {
         settings: &SecySettings,
         counters: &mut Counters,
     ) -> Result<Verdict, FrameDiscard> {
-        let Parts { tag, tag_len, data_len } = self.parts;
+        let Parts { changed, tag_len, data_len, .. } = self.parts;
         let late = |arrival| arrival == Arrival::Late && settings.replay_protect;
         // Those before it have been committed since it was looked at first.
         if late(self.sa.replay().check(self.pn)) {
             return Err(FrameDiscard::Late);
         }
         if !right {
-            if tag.changed || settings.validate == Validate::Strict {
+            if changed || settings.validate == Validate::Strict {
                 return Err(FrameDiscard::NotValid);
             }
             // Nothing was decrypted, so the octets are still those that came.
             self.frame.shrink(tag_len, data_len);
             return Ok(Verdict::Invalid);
         }
-        if tag.encrypted {
-            counters.in_octets_decrypted += data_len as u64;
-        } else {
-            counters.in_octets_validated += data_len as u64;
-        }
+        self.count_octets(counters);
         let arrival = self.sa.replay().commit(self.pn, settings.replay_window);
         if late(arrival) {
             return Err(FrameDiscard::Late);
@@ -306,6 +346,21 @@ impl Waiting<'_, '_> {
             Arrival::InWindow => Verdict::Ok,
             Arrival::Late => Verdict::Delayed,
         })
+    }
+
+    /// Leaves the user data of a valid frame in the buffer.
+    fn deliver(&mut self, counters: &mut Counters) {
+        self.count_octets(counters);
+        self.frame.shrink(self.parts.tag_len, self.parts.data_len);
+    }
+
+    const fn count_octets(&self, counters: &mut Counters) {
+        let octets = self.parts.data_len as u64;
+        if self.parts.encrypted {
+            counters.in_octets_decrypted += octets;
+        } else {
+            counters.in_octets_validated += octets;
+        }
     }
 }
 
