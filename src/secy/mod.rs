@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(test)]
+mod batch_tests;
 mod buffer;
 mod command;
 mod counters;
