@@ -10,6 +10,7 @@ export PATH := $(HOME)/.cargo/bin:$(PATH)
 SUITE ?= gcm-aes-xpn-256
 SESSIONS ?= 10000
 REKEYS ?= 1000
+ENGINE_FRAMES ?= 5000000
 KILLS ?= 200
 PLANNED ?= 20
 FUZZ_SECONDS ?= 60
@@ -17,7 +18,7 @@ export BENCH_ROUNDS BENCH_SECONDS BENCH_PATHS
 SHARD ?= 0/1
 # Of the core's tests outside of it, those that a mutant can fail quickly.
 MUTANT_TESTS := $(addprefix --test ,vectors_mka vectors_frames mkpdu_properties sim)
-FUZZ_TARGETS := mkpdu frame config kay
+FUZZ_TARGETS := mkpdu frame config kay engine
 DENY_VERSION := 0.20.2
 # The exposure of the unit, in tenths, that `make units` accepts (docs/adr/0007).
 EXPOSURE_MAX := 20
@@ -62,6 +63,15 @@ sim: tools ## sessions on a faulty link in virtual time; SESSIONS=10000
 	mkdir -p target
 	SIM_SESSIONS=$(SESSIONS) cargo test --locked --release --no-default-features --test sim -- --nocapture | tee target/sim.log
 	@grep -o 'sim: ok .*' target/sim.log | tail -n 1 | grep . || { echo "sim: no result"; exit 1; }
+
+.PHONY: bench-engine
+bench-engine: tools ## the frame engine against aws-lc-rs and ring: a table, and target/bench/engine.json
+	cargo bench --locked --no-default-features --bench engine
+
+.PHONY: engine-check
+engine-check: tools ## millions of random frames through the engine, compared with a library; ENGINE_FRAMES=
+	ENGINE_FRAMES=$(ENGINE_FRAMES) cargo test --locked --release --no-default-features --lib engine:: -- --nocapture | tee target/engine.log
+	@grep -o 'engine: ok .*' target/engine.log || { echo "engine: no result"; exit 1; }
 
 .PHONY: rekeys
 rekeys: tools namespaces ## rekeys in a row on two daemons under traffic; REKEYS=1000
@@ -176,4 +186,4 @@ namespaces:
 
 .PHONY: help
 help:
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -12,6 +12,8 @@
 #[cfg(feature = "daemon")]
 #[path = "../fuzz/bodies/config.rs"]
 mod config;
+#[path = "../fuzz/bodies/engine.rs"]
+mod engine;
 #[path = "../fuzz/bodies/frame.rs"]
 mod frame;
 #[path = "../fuzz/bodies/kay.rs"]
@@ -55,6 +57,13 @@ fn configuration_survives_what_is_left_of_real_files() {
     files_below(&root().join("config"), &mut seeds);
     seeds.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
     replay("config", contents(seeds), config::config);
+}
+
+#[test]
+fn all_engines_do_the_same_with_any_batch() {
+    let mut mutator = Mutator::new("engine seeds");
+    let seeds: Vec<_> = (0..64).map(|n| mutator.noise(40 + 16 * n)).collect();
+    replay("engine", seeds, engine::engine);
 }
 
 #[test]

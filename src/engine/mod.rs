@@ -5,8 +5,8 @@
 //! then for one multiplication after the other. Here all that depends on the key alone is made once
 //! ([`Key`]), and frames come in batches, so that there is always other work while one waits.
 //!
-//! Three engines do the same, octet by octet, see [`EngineKind`]. Those of our own follow SP
-//! 800-38D with these words: `J0` is the nonce with a counter of 1, whose encryption masks the tag;
+//! Two engines do the same, octet by octet, see [`EngineKind`]. That of our own follows SP 800-38D
+//! with these words: `J0` is the nonce with a counter of 1, whose encryption masks the tag;
 //! the payload's counters begin at 2; `H` is the encryption of zeros; GHASH runs over the additional
 //! data (AAD), the ciphertext, and one block with the lengths of both.
 //!
@@ -84,7 +84,7 @@ impl Key {
                 // SAFETY: there is such an `Engine` only where the CPU has AES and PCLMULQDQ.
                 Inner::Avx512(unsafe { schedule::Schedule::new(octets) })
             }
-            _ => Inner::Portable(Portable::new(octets)),
+            EngineKind::Portable => Inner::Portable(Portable::new(octets)),
         };
         Ok(Self(inner))
     }

@@ -4,7 +4,7 @@ use std::arch::asm;
 use std::hint::black_box;
 
 /// More than the kernels' frames on the stack take together.
-const STACK: usize = 2048;
+const STACK: usize = 4096;
 
 /// Runs `work`, and then overwrites the stack that it used.
 ///

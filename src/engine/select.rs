@@ -6,24 +6,21 @@ use std::str::FromStr;
 /// The ways to do the same.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum EngineKind {
-    /// x86-64 with AVX-512, VAES and VPCLMULQDQ: four blocks an instruction, frames in lock-step.
+    /// x86-64 with AVX-512, VAES and VPCLMULQDQ: four blocks an instruction.
     Avx512,
-    /// x86-64 with AVX2, VAES and VPCLMULQDQ: two blocks an instruction.
-    Avx2,
     /// A library's AES-GCM, one frame after the other, on any machine.
     Portable,
 }
 
 impl EngineKind {
     /// All of them, the fastest first.
-    pub const ALL: [Self; 3] = [Self::Avx512, Self::Avx2, Self::Portable];
+    pub const ALL: [Self; 2] = [Self::Avx512, Self::Portable];
 
     /// The name in configuration and status.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Avx512 => "avx512",
-            Self::Avx2 => "avx2",
             Self::Portable => "portable",
         }
     }
@@ -37,7 +34,7 @@ impl fmt::Display for EngineKind {
 
 /// A name that no engine has.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("the engines are avx512, avx2 and portable")]
+#[error("the engines are avx512 and portable")]
 pub struct UnknownEngine;
 
 impl FromStr for EngineKind {
@@ -84,7 +81,6 @@ fn is_there(kind: EngineKind) -> bool {
             "aes" "pclmulqdq" "ssse3" "sse4.1" "avx" "avx2" "bmi1" "bmi2" "vaes" "vpclmulqdq"
             "avx512f" "avx512bw" "avx512dq" "avx512vl"
         ),
-        EngineKind::Avx2 => false,
         EngineKind::Portable => true,
     }
 }

@@ -141,7 +141,9 @@ fn another_library_agrees_as_well() {
             short.encrypt_in_place(&nonce, aad, &mut expected[0]).unwrap();
             long.encrypt_in_place(&nonce, aad, &mut expected[1]).unwrap();
             for (octets, expected) in [16, 32].into_iter().zip(expected) {
-                let [ours] = &sealed(&key(engine, octets), &[frame.clone()])[..] else { panic!() };
+                let [ours] = &sealed(&key(engine, octets), std::slice::from_ref(&frame))[..] else {
+                    panic!()
+                };
                 assert!(ours.payload_and_tag == expected, "{payload}");
             }
         }
@@ -187,7 +189,9 @@ fn at_every_alignment_no_octet_beside_the_frame_is_touched() {
         for at in 0..64 {
             for payload in [0, 1, 30, 48, 49, 64, 100, 112, 200, 300, 1000] {
                 let frame = Frame::random(&mut random, 28, payload);
-                let [expected] = &sealed(&library, &[frame.clone()])[..] else { panic!() };
+                let [expected] = &sealed(&library, std::slice::from_ref(&frame))[..] else {
+                    panic!()
+                };
                 // Four of them are done in lock-step.
                 let len = frame.payload_and_tag.len();
                 let mut places = vec![vec![0xa5; at + len + 64]; 4];

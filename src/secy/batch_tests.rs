@@ -29,9 +29,9 @@ fn receiver(start: u64) -> (RxTable, Vec<Vec<u8>>) {
         (CipherSuite::GcmAes128, ConfidentialityOffset::IntegrityOnly, 2, &[OWN][..]),
     ];
     for (suite, offset, number, members) in suites {
-        for (n, sci) in members.iter().enumerate() {
+        for (n, sci) in (1..).zip(members) {
             // A key transmits once, so each has its own, of the same octets.
-            let ssci = suite.is_xpn().then_some(n as u32 + 1);
+            let ssci = suite.is_xpn().then_some(n);
             let sender = TxSa::new(&key(suite, offset), an(number), *sci, ssci.map(Ssci)).unwrap();
             if suite.is_xpn() {
                 drop(sender.reserve(start));
@@ -44,8 +44,8 @@ fn receiver(start: u64) -> (RxTable, Vec<Vec<u8>>) {
             }
         }
         let key = key(suite, offset);
-        for (n, sci) in members.iter().enumerate() {
-            let ssci = suite.is_xpn().then_some(n as u32 + 1);
+        for (n, sci) in (1..).zip(members) {
+            let ssci = suite.is_xpn().then_some(n);
             table.add_receiver(&key, an(number), member(*sci, ssci)).unwrap();
         }
     }

@@ -135,6 +135,7 @@ impl FrameBuf {
     /// Inserts `tag` behind the addresses, and room for an ICV behind the data.
     ///
     /// `None`, and nothing changes, where the longer frame does not fit.
+    #[inline(always)]
     pub(super) fn grow(&mut self, tag: &[u8]) -> Option<&mut [u8]> {
         let start = self.start.checked_sub(tag.len())?;
         let end = self.end + ICV_LEN;
@@ -157,6 +158,7 @@ impl FrameBuf {
     /// Takes out the `tag_len` octets behind the addresses and all that follows `data_len` more.
     ///
     /// Empties the buffer where the frame is not that long.
+    #[inline(always)]
     pub(super) fn shrink(&mut self, tag_len: usize, data_len: usize) {
         let start = self.start + tag_len;
         let end = start + ADDRESSES_LEN + data_len;

@@ -102,7 +102,8 @@ pub fn protect(
     counters: &mut Counters,
 ) -> Result<(), TxDiscard> {
     let gcm = pn.sa().key().gcm();
-    let job = prepare(pn, style, frame, counters)?;
+    let tag = Tag::new(pn.sa(), style);
+    let job = prepare(pn, &tag, frame, counters)?;
     gcm.seal(&mut [job]);
     Ok(())
 }
@@ -118,6 +119,7 @@ pub fn protect_batch<'f>(
     counters: &mut Counters,
 ) {
     let gcm = run.sa().key().gcm();
+    let tag = Tag::new(run.sa(), style);
     loop {
         let mut jobs: [Job<'f>; BATCH_MAX] = std::array::from_fn(|_| Job::default());
         let (mut count, mut ended) = (0, false);
@@ -127,7 +129,7 @@ pub fn protect_batch<'f>(
                 ended = true;
                 break;
             };
-            if let Ok(job) = prepare(pn, style, frame, counters) {
+            if let Ok(job) = prepare(pn, &tag, frame, counters) {
                 *slot = job;
                 count += 1;
             }
@@ -140,27 +142,28 @@ pub fn protect_batch<'f>(
 }
 
 /// Puts a frame's tag in, and gives what is left to do: to seal it, which cannot fail.
-#[inline]
+#[inline(always)]
 fn prepare<'f>(
     pn: TxPn<'_>,
-    style: TagStyle,
+    tag: &Tag,
     frame: &'f mut FrameBuf,
     counters: &mut Counters,
 ) -> Result<Job<'f>, TxDiscard> {
-    let sa = pn.sa();
-    let tag = Tag::new(&pn, style, frame);
+    let data_len = frame.len().saturating_sub(ADDRESSES_LEN);
     if let Err(discard) = admit(frame).and_then(|()| tag.admit(frame)) {
         return Err(refuse(discard, frame, counters));
     }
-    if sa.offset() == ConfidentialityOffset::IntegrityOnly {
-        counters.out_pkts_protected += 1;
-        counters.out_octets_protected += tag.data_len as u64;
-    } else {
+    if tag.confidential {
         counters.out_pkts_encrypted += 1;
-        counters.out_octets_encrypted += tag.data_len as u64;
+        counters.out_octets_encrypted += data_len as u64;
+    } else {
+        counters.out_pkts_protected += 1;
+        counters.out_octets_protected += data_len as u64;
     }
-    let aad_len = ADDRESSES_LEN + tag.len + tag.in_clear;
-    let grown = frame.grow(tag.octets.get(..tag.len).unwrap_or_default()).unwrap_or_default();
+    let in_clear = if tag.confidential { tag.offset.min(data_len) } else { data_len };
+    let octets = tag.of(&pn, data_len);
+    let grown = frame.grow(octets.get(..tag.len).unwrap_or_default()).unwrap_or_default();
+    let aad_len = ADDRESSES_LEN + tag.len + in_clear;
     let (aad, sealed) = grown.split_at_mut_checked(aad_len).unwrap_or_default();
     Ok(Job::new(pn.into_nonce(), aad, sealed))
 }
@@ -174,41 +177,51 @@ fn admit(frame: &FrameBuf) -> Result<(), TxDiscard> {
     }
 }
 
-/// The tag of a frame, with its EtherType, and what it says of the frame.
+/// The tag of all frames of an SA, with its EtherType, and what it says of them.
 struct Tag {
-    octets: [u8; ETHERTYPE_LEN + SecTag::LEN_WITH_SCI],
+    /// Without a packet number and a short length.
+    octets: [u8; TAG_MAX],
     len: usize,
-    /// The octets of user data, and how many of them stay in clear.
-    data_len: usize,
-    in_clear: usize,
+    confidential: bool,
+    /// The octets of user data in clear, where there are as many.
+    offset: usize,
 }
 
+const TAG_MAX: usize = ETHERTYPE_LEN + SecTag::LEN_WITH_SCI;
+
 impl Tag {
-    fn new(pn: &TxPn<'_>, style: TagStyle, frame: &FrameBuf) -> Self {
-        let sa = pn.sa();
-        let data_len = frame.len().saturating_sub(ADDRESSES_LEN);
+    fn new(sa: &TxSa, style: TagStyle) -> Self {
         let confidential = sa.offset() != ConfidentialityOffset::IntegrityOnly;
-        // The low half of an XPN number, all of another.
-        let [.., p, q, r, s] = pn.value().0.to_be_bytes();
         let tag = SecTag {
             sci: style.field(sa),
             encrypted: confidential,
             changed: confidential,
             an: sa.an(),
-            short_length: SecTag::short_length(data_len),
-            pn: u32::from_be_bytes([p, q, r, s]),
+            short_length: 0,
+            pn: 0,
         };
         let (encoded, len) = tag.encode();
-        let mut octets = [0; ETHERTYPE_LEN + SecTag::LEN_WITH_SCI];
+        let mut octets = [0; TAG_MAX];
         let (ethertype, after) = octets.split_at_mut(ETHERTYPE_LEN);
         ethertype.copy_from_slice(&ETHERTYPE_MACSEC.to_be_bytes());
         after.copy_from_slice(&encoded);
-        let in_clear = if confidential { sa.offset().octets().min(data_len) } else { data_len };
-        Self { octets, len: ETHERTYPE_LEN + len, data_len, in_clear }
+        Self { octets, len: ETHERTYPE_LEN + len, confidential, offset: sa.offset().octets() }
     }
 
     const fn admit(&self, frame: &FrameBuf) -> Result<(), TxDiscard> {
         if frame.fits(self.len) { Ok(()) } else { Err(TxDiscard::TooLong) }
+    }
+
+    /// The tag of one frame.
+    fn of(&self, pn: &TxPn<'_>, data_len: usize) -> [u8; TAG_MAX] {
+        let [a, b, tci_an, _, _, _, _, _, sci @ ..] = self.octets;
+        let short_length = SecTag::short_length(data_len);
+        // The low half of an XPN number, all of another.
+        let [.., p, q, r, s] = pn.value().0.to_be_bytes();
+        let mut octets = [a, b, tci_an, short_length, p, q, r, s, 0, 0, 0, 0, 0, 0, 0, 0];
+        let [_, _, _, _, _, _, _, _, rest @ ..] = &mut octets;
+        *rest = sci;
+        octets
     }
 }
 

@@ -130,6 +130,9 @@ enum Looked<'t> {
     HasSa(&'t RxSa, Parts),
 }
 
+// Always inlined, as are others on this way: what they give would else be written in small pieces and
+// read back in large ones, which the CPU has to wait for.
+#[inline(always)]
 fn tagged<'t>(
     table: &'t RxTable,
     settings: &SecySettings,
@@ -214,6 +217,7 @@ impl<'t, 'f, F: FnMut(usize, Result<Verdict, FrameDiscard>)> Batch<'t, 'f, F> {
     }
 
     /// Goes on with a frame whose SA is known.
+    #[inline(always)]
     fn take(&mut self, at: usize, frame: &'f mut FrameBuf, sa: &'t RxSa, parts: Parts) {
         let Parts { changed, pn, tag_len, data_len, .. } = parts;
         let unchecked = self.settings.validate == Validate::Disabled && !changed;
@@ -283,6 +287,7 @@ impl<'t, 'f, F: FnMut(usize, Result<Verdict, FrameDiscard>)> Batch<'t, 'f, F> {
 }
 
 /// Counts what becomes of a frame, and says so.
+#[inline(always)]
 fn settle(
     at: usize,
     frame: &mut FrameBuf,
@@ -303,6 +308,7 @@ fn settle(
 impl Waiting<'_, '_> {
     /// What of the frame is authenticated only, and what is decrypted, as its tag says, which may
     /// differ from frame to frame.
+    #[inline(always)]
     fn job(&mut self) -> Job<'_> {
         let Parts { encrypted, tag_len, data_len, .. } = self.parts;
         let offset = self.sa.key().key().offset.octets();
@@ -349,6 +355,7 @@ impl Waiting<'_, '_> {
     }
 
     /// Leaves the user data of a valid frame in the buffer.
+    #[inline(always)]
     fn deliver(&mut self, counters: &mut Counters) {
         self.count_octets(counters);
         self.frame.shrink(self.parts.tag_len, self.parts.data_len);

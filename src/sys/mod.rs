@@ -1,6 +1,6 @@
 //! The machine: packet sockets, the tap, the settings of interfaces, the clock.
 //!
-//! The only place with `unsafe`. Each wrapper takes and gives safe types alone, says beside each
+//! With `engine` the only place with `unsafe`. Each wrapper takes and gives safe types alone, says beside each
 //! block why it holds, and knows nothing of MACsec beyond an EtherType.
 
 #![allow(unsafe_code)]

@@ -59,6 +59,7 @@ impl SecTag {
     /// # Errors
     ///
     /// The first rule of 802.1AE-2018 9.12 that the octets break. Nothing is half accepted.
+    #[inline(always)]
     pub fn decode(input: &[u8]) -> Result<(Self, &[u8]), SecTagError> {
         let (&[tci_an, short_length, pn @ ..], rest) =
             input.split_first_chunk::<{ Self::LEN }>().ok_or(SecTagError::Truncated)?;

@@ -1,6 +1,10 @@
 //! x86-64 with AVX-512: four blocks in a register.
 
-#![allow(clippy::indexing_slicing, reason = "of arrays, with constants, so that loops unroll")]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::needless_range_loop,
+    reason = "of arrays, with constants, so that loops unroll"
+)]
 
 mod frame;
 mod quad;
