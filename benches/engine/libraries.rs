@@ -69,8 +69,8 @@ struct Message {
 impl<A: Aead> Library<A> {
     pub(super) fn new(suite: CipherSuite, sizes: &[usize], direction: Direction) -> Self {
         let aead = A::new(&vec![5; suite.sak_len()]);
-        let messages = sizes.iter().enumerate().map(|(n, size)| {
-            let (nonce, aad) = ([n as u8; 12], [3; AAD]);
+        let messages = (0_u8..).zip(sizes).map(|(n, size)| {
+            let (nonce, aad) = ([n; 12], [3; AAD]);
             let mut sealed = vec![0x45; size - 12 + TAG];
             aead.seal(nonce, &aad, &mut sealed);
             let work = sealed.clone();

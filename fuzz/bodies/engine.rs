@@ -53,8 +53,8 @@ fn run(key: &Key, frames: &[Frame], alter: u8) -> (Vec<Vec<u8>>, u64, Vec<Vec<u8
     key.seal(&mut jobs(&mut frames));
     let sealed = frames.iter().map(|frame| frame.payload_and_tag.clone()).collect();
     let mut wrong = 0;
-    for (n, frame) in frames.iter_mut().enumerate() {
-        if alter.rotate_left((n % 8) as u32) & 3 == 3 {
+    for (n, frame) in (0_u32..).zip(&mut frames) {
+        if alter.rotate_left(n % 8) & 3 == 3 {
             let at = usize::from(alter) * 31 % frame.payload_and_tag.len();
             frame.payload_and_tag[at] ^= 1 << (n % 8);
             wrong |= 1 << n;
