@@ -140,10 +140,10 @@ impl Sender {
         // The same with another EtherType: its addresses and tag are right.
         let mut frame = self.protect(&with_ethertype(plain.to_vec(), ETHERTYPE_DATA));
         let (head, sealed) = frame.split_at_mut(TAGGED_HEADER_LEN);
-        let (data, icv) = sealed.split_last_chunk_mut().unwrap();
-        data.copy_from_slice(&plain[ADDRESSES_LEN..]);
+        let data = &plain[ADDRESSES_LEN..];
+        sealed[..data.len()].copy_from_slice(data);
         let pn = PacketNumber(self.sa.progress().next_pn.0 - 1);
-        *icv = self.sa.key().gcm().seal_in_place(nonce(self.sa.sci(), pn), head, data);
+        self.sa.key().gcm().seal_in_place(nonce(self.sa.sci(), pn), head, sealed);
         frame
     }
 

@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::ledger::Ledger;
@@ -53,12 +54,19 @@ pub(super) struct Stream {
     pub(super) held: Duration,
 }
 
+/// Room for answers that nobody has read yet, in octets: seconds of a stream.
+const ROOM: usize = 16 << 20;
+
 impl Pinger {
     pub(super) fn new(namespace: &Namespace, to: Ipv4Addr, watcher: Watcher) -> Result<Self> {
         let socket = namespace
             .run(|| Ok(Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::ICMPV4))?))
             .context("opening a socket for pings")?;
         socket.set_read_timeout(Some(Duration::from_millis(1)))?;
+        // A busy machine answers in bursts. Where the system grants less, that is what there is.
+        if setsockopt(&socket, sockopt::RcvBufForce, &ROOM).is_err() {
+            socket.set_recv_buffer_size(ROOM)?;
+        }
         Ok(Self { socket, to: SocketAddrV4::new(to, 0), next: 0, watcher })
     }
 
