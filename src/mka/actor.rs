@@ -159,4 +159,21 @@ mod tests {
         }
         assert_eq!(actor.sent.len(), 7);
     }
+
+    /// Another life time can have been configured since the record was written.
+    #[test]
+    fn what_is_recent_follows_the_life_time() {
+        let mut actor = Actor::new(LIFE, &mut Seeded::new(1)).unwrap();
+        let number = actor.number(Time::ZERO);
+        let later = Time::ZERO.after(Duration::from_secs(2));
+        assert_eq!(actor.judge(later, number), Mention::Recent);
+        let actor = actor.with_life(Duration::from_secs(1));
+        assert_eq!(actor.judge(later, number), Mention::Stale);
+    }
+
+    #[test]
+    fn a_restart_passes_over_one_number_in_ten_microseconds_and_some() {
+        assert_eq!(passed_over(Duration::ZERO), 64);
+        assert_eq!(passed_over(Duration::from_secs(1)), 100_064);
+    }
 }

@@ -535,3 +535,30 @@ fn the_key_before_one_that_was_given_up_is_told_as_the_old_one() {
     assert_eq!(machine.cp.state(), CpState::Abandon);
     assert_eq!(machine.cp.told(machine.now), [None, Some((slot(1), true, true))]);
 }
+
+#[test]
+fn a_key_is_superseded_once_the_next_transmits_and_no_other_is() {
+    let machine = Machine::rekeyed();
+    assert_eq!([1, 2, 3].map(|of| machine.cp.is_superseded(slot(of).ki)), [true, false, false]);
+    let machine = Machine::rekeying();
+    assert_eq!([1, 2].map(|of| machine.cp.is_superseded(slot(of).ki)), [false, false]);
+}
+
+#[test]
+fn a_key_that_waits_for_its_turn_is_not_installed() {
+    let machine = Machine::rekeying();
+    assert_eq!([1, 2, 3].map(|of| machine.cp.is_installed(slot(of).ki)), [true, false, false]);
+}
+
+/// Whether transmission was enabled before the end is seen by what the data plane sends with.
+#[test]
+fn after_a_restart_transmission_is_enabled_where_it_was_not() {
+    let mut machine = Machine::rekeying();
+    machine.step(SERVER);
+    machine.cp.sas_created(slot(2).ki, true);
+    machine.step(Conditions { all_receiving: true, ..SERVER });
+    assert_eq!(machine.cp.state(), CpState::Transmit);
+    let again = |with: u32| machine.cp.clone().resume(slot(with).ki, |_| true);
+    assert_eq!(again(1), Some(vec![Action::EnableTx(slot(2).ki)]));
+    assert_eq!(again(2), Some(vec![]));
+}

@@ -13,7 +13,7 @@ use crate::time::Time;
 const SECOND: Duration = Duration::from_secs(1);
 
 /// A pair whose first station keeps a record, let run until both are secured.
-fn secured(priority: u8) -> Pair {
+pub(super) fn secured(priority: u8) -> Pair {
     let mut pair = Pair::new(policy(1, priority), policy(2, 16));
     pair.a.kay.keep_record();
     pair.start(10 * SECOND);
@@ -22,7 +22,7 @@ fn secured(priority: u8) -> Pair {
 }
 
 /// What the data plane of a station has, after all that it was told.
-fn installed(station: &Station) -> Vec<InstalledSak> {
+pub(super) fn installed(station: &Station) -> Vec<InstalledSak> {
     let mut model = SecyModel::new(station.kay.policy().sci);
     for command in &station.commands {
         model.apply(command).unwrap();
@@ -30,18 +30,18 @@ fn installed(station: &Station) -> Vec<InstalledSak> {
     model.saks().cloned().collect()
 }
 
-fn open(pair: &Pair, policy: &Policy, keys: &KeyRing) -> Result<Memory, Forgotten> {
+pub(super) fn open(pair: &Pair, policy: &Policy, keys: &KeyRing) -> Result<Memory, Forgotten> {
     Memory::open(pair.a.memory.as_ref().unwrap(), pair.now, policy, keys)
 }
 
 /// Ends the first station and has another go on with its record, and with `kept`.
-fn resume(pair: &Pair, kept: &[InstalledSak]) -> Result<Kay, Forgotten> {
+pub(super) fn resume(pair: &Pair, kept: &[InstalledSak]) -> Result<Kay, Forgotten> {
     let (policy, keys) = (pair.a.kay.policy().clone(), ring(&[(1, 7)]));
     let memory = open(pair, &policy, &keys)?;
     Kay::resume(pair.now, policy, &keys, Box::new(Seeded::new(99)), memory, kept)
 }
 
-fn restart(pair: &mut Pair) {
+pub(super) fn restart(pair: &mut Pair) {
     let kept = installed(&pair.a);
     let mut kay = resume(pair, &kept).unwrap();
     kay.keep_record();
@@ -49,11 +49,11 @@ fn restart(pair: &mut Pair) {
     pair.a.handle(pair.now, Input::Timeout);
 }
 
-fn own_mi(pair: &Pair) -> MemberId {
+pub(super) fn own_mi(pair: &Pair) -> MemberId {
     pair.a.kay.status(pair.now).participants.first().unwrap().mi
 }
 
-fn ki(pair: &Pair) -> KeyId {
+pub(super) fn ki(pair: &Pair) -> KeyId {
     let [a, b] = [&pair.a, &pair.b].map(|of| of.kay.status(pair.now).sak.unwrap().ki);
     assert_eq!(a, b);
     a

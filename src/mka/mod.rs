@@ -40,8 +40,12 @@ mod peers;
 mod policy;
 mod progress;
 #[cfg(test)]
+mod promise_tests;
+#[cfg(test)]
 mod quirk_tests;
 mod receive;
+#[cfg(test)]
+mod record_tests;
 #[cfg(test)]
 mod redo_tests;
 #[cfg(test)]

@@ -109,4 +109,16 @@ mod tests {
         }
         assert!((100..=115).contains(&sent), "{sent} in ten seconds");
     }
+
+    #[test]
+    fn a_hello_costs_nothing_of_what_news_have() {
+        let mut pace = Pace::new(Time::ZERO);
+        assert!(pace.take(Time::ZERO, HELLO));
+        let mut sent = 0;
+        for _ in 0..100 {
+            pace.news();
+            sent += u64::from(pace.take(Time::ZERO, HELLO));
+        }
+        assert_eq!(sent, u64::from(BURST));
+    }
 }

@@ -240,6 +240,8 @@ mod tests {
         assert_eq!(nearest(0x7_ffff_fff0, 0x8), 0x8_0000_0008);
         assert_eq!(nearest(5, 0xffff_fff0), 0xffff_fff0, "there is nothing below");
         assert_eq!(nearest(u64::MAX, 3), 0xffff_ffff_0000_0003, "nor above");
+        assert_eq!(nearest(0x8000_0000, 0), 0, "as near as the one above");
+        assert_eq!(nearest(0x1_0000_0000, 0x8000_0000), 0x1_8000_0000, "as the one below");
     }
 
     #[test]
@@ -255,5 +257,35 @@ mod tests {
         progress.note(at(1), tx(2, 1));
         progress.note_octets(octets(160, 1090));
         assert_eq!((progress.octets(ki(1)), progress.octets(ki(2))), (0, 60));
+    }
+
+    /// However often the data plane is asked.
+    #[test]
+    fn what_is_known_reaches_back_more_than_a_hello_time() {
+        let mut progress = Progress::default();
+        let millis = |of| Time::ZERO.after(Duration::from_millis(of));
+        for tick in 0..100 {
+            progress.note(millis(tick * 50), tx(1, 1 + tick * 50));
+        }
+        let told = progress.llpn(millis(4950), ki(1), Duration::from_secs(2));
+        assert!((2500..=2950).contains(&told), "{told}");
+    }
+
+    #[test]
+    fn samples_a_fifth_of_a_second_apart_are_kept() {
+        let mut track = Track::default();
+        for millis in [0, 100, 200, 299] {
+            track.note(Time::ZERO.after(Duration::from_millis(millis)), ki(1), 1 + millis);
+        }
+        let kept: Vec<_> = track.of(ki(1)).map(|sample| sample.next_pn).collect();
+        assert_eq!(kept, [300, 101, 1]);
+    }
+
+    #[test]
+    fn two_samples_of_one_moment_are_no_rate() {
+        let mut progress = Progress::default();
+        progress.note(at(1), tx(1, 1));
+        progress.note(at(1), tx(1, 1000));
+        assert_eq!(progress.left(ki(1), LAST), None);
     }
 }

@@ -3,9 +3,9 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use super::testing::{Pair, Seeded, Station, policy, ring};
+use super::testing::{Pair, Seeded, Station, policy, read, ring};
 use super::{Input, Kay, PortState};
-use crate::ident::KeyId;
+use crate::ident::{Ckn, KeyId, KeyNumber, MemberId};
 use crate::keyring::{Key, KeyRing, Preference};
 use crate::secy::{SecyCommand, SecyKey};
 use crate::time::Time;
@@ -184,4 +184,73 @@ fn a_key_out_of_the_ring_is_wiped_at_once_and_its_last_sak_when_that_retires() {
     pair.a.commands.clear();
     assert!(sak.upgrade().is_none(), "nothing holds an SAK that is out of use");
     assert_eq!((pair.a.state(), pair.b.state()), (PortState::Secured, PortState::Secured));
+}
+
+/// Until its answers arrive: the change is not over when the key leads.
+#[test]
+fn a_change_lasts_until_frames_are_sent_with_the_new_key() {
+    let both = ring(&[OLD, NEW]);
+    let mut pair = Pair::with_keys(policy(1, 200), &both, policy(2, 16), &both);
+    pair.start(60 * SECOND);
+    pair.passes = |frame| read(frame).basic.sci == policy(2, 16).sci;
+    give(&mut pair.b, pair.now, &ring(&[NEW, OLD]));
+    pair.run(SECOND);
+    assert_eq!((principal(&pair.a, pair.now), in_use(&pair.a, pair.now)), (Some(2), Some(1)));
+    pair.passes = |_| true;
+    pair.run(3 * SECOND);
+    assert_eq!(in_use(&pair.a, pair.now), Some(2));
+    let took = pair.a.kay.status(pair.now).last_switch.unwrap();
+    assert!((SECOND..=4 * SECOND).contains(&took), "{took:?}");
+}
+
+#[test]
+fn a_key_that_the_peer_has_spoken_for_a_moment_counts_from_when_the_ring_changed() {
+    let both = ring(&[OLD, NEW]);
+    let mut pair = Pair::with_keys(policy(1, 16), &both, policy(2, 200), &both);
+    pair.start(3 * SECOND);
+    give(&mut pair.a, pair.now, &ring(&[NEW, OLD]));
+    pair.run(SECOND);
+    assert_eq!(in_use(&pair.a, pair.now), Some(2));
+    let took = pair.a.kay.status(pair.now).last_switch.unwrap();
+    assert!(took < 10 * MILLIS, "{took:?}");
+}
+
+/// Neither end has met the other under the new key when the old one goes.
+#[test]
+fn what_holds_stands_between_two_rings_for_a_life_time_and_no_longer() {
+    let mut pair = Pair::with_keys(policy(1, 16), &ring(&[OLD]), policy(2, 200), &ring(&[OLD]));
+    pair.start(3 * SECOND);
+    give(&mut pair.a, pair.now, &ring(&[NEW]));
+    pair.run(5 * SECOND);
+    assert!(!closed(&pair.a));
+    assert_eq!(pair.a.kay.cp.transmits_with().map(|slot| slot.ki.number), Some(KeyNumber(1)));
+    pair.run(2 * SECOND);
+    assert!(closed(&pair.a));
+}
+
+#[test]
+fn an_sak_is_of_the_key_under_which_its_server_was_met() {
+    let (ours, theirs) = (ring(&[OLD, NEW]), ring(&[NEW]));
+    let mut pair = Pair::with_keys(policy(1, 16), &ours, policy(2, 200), &theirs);
+    pair.start(3 * SECOND);
+    let name = |mi| {
+        let ckn = pair.a.kay.ckn_of(KeyId { server: mi, number: KeyNumber(99) });
+        ckn.map(|ckn: Ckn| ckn.octets()[0])
+    };
+    let own = pair.a.kay.status(pair.now).participants;
+    let peer = pair.b.kay.status(pair.now).participants[0].mi;
+    assert_eq!([own[0].mi, own[1].mi, peer].map(name), [Some(1), Some(2), Some(2)]);
+    assert_eq!(name(MemberId::from_octets([9; 12])), None);
+}
+
+/// It came back into the ring; those who are silent under it have their time all the same.
+#[test]
+fn a_new_mi_is_waited_for_as_long_as_its_key_stays() {
+    let mut pair = Pair::with_keys(policy(1, 16), &ring(&[OLD]), policy(2, 200), &ring(&[OLD]));
+    pair.start(3 * SECOND);
+    assert!(pair.a.kay.renew_principal(pair.now) && pair.a.kay.held.is_some());
+    pair.a.kay.set_keys(pair.now, &ring(&[OLD, NEW])).unwrap();
+    assert!(pair.a.kay.held.is_some());
+    pair.a.kay.set_keys(pair.now, &ring(&[NEW])).unwrap();
+    assert!(pair.a.kay.held.is_none());
 }

@@ -181,3 +181,13 @@ fn a_member_whose_numbers_near_their_end_takes_a_new_mi_while_it_still_sends() {
     assert_eq!((number(&pair), pair.a.state()), (2, PortState::Secured));
     assert!(!broke(&pair.a) && !broke(&pair.b));
 }
+
+/// It makes the next SAK itself.
+#[test]
+fn a_key_server_whose_numbers_near_their_end_stays_who_it_is() {
+    let mut pair = secured(plain(1, 16), plain(2, 200));
+    let before = mi(&pair.a, &pair);
+    spend(&mut pair, LAST_32 / 32 * 31);
+    pair.run(Duration::from_millis(100));
+    assert_eq!((mi(&pair.a, &pair), number(&pair)), (before, 2));
+}
