@@ -562,3 +562,13 @@ fn after_a_restart_transmission_is_enabled_where_it_was_not() {
     assert_eq!(again(1), Some(vec![Action::EnableTx(slot(2).ki)]));
     assert_eq!(again(2), Some(vec![]));
 }
+
+#[test]
+fn a_first_key_is_told_as_the_latest_for_the_retire_time() {
+    let mut machine = Machine::transmitting();
+    machine.step(SERVER);
+    assert_eq!(machine.cp.state(), CpState::Retire);
+    let key = Some((slot(1), true, true));
+    assert_eq!(machine.cp.told(at(2999)), [key, None]);
+    assert_eq!(machine.cp.told(at(3000)), [None, key]);
+}

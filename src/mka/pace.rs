@@ -114,11 +114,15 @@ mod tests {
     fn a_hello_costs_nothing_of_what_news_have() {
         let mut pace = Pace::new(Time::ZERO);
         assert!(pace.take(Time::ZERO, HELLO));
-        let mut sent = 0;
-        for _ in 0..100 {
-            pace.news();
-            sent += u64::from(pace.take(Time::ZERO, HELLO));
-        }
-        assert_eq!(sent, u64::from(BURST));
+        let burst = |pace: &mut Pace, now| {
+            let said = (0..100).filter(|_| {
+                pace.news();
+                pace.take(now, HELLO)
+            });
+            said.count()
+        };
+        assert_eq!(burst(&mut pace, Time::ZERO), 10);
+        let rested = Time::ZERO.after(Duration::from_millis(1999));
+        assert_eq!(burst(&mut pace, rested), 10, "and no more after any rest");
     }
 }

@@ -177,3 +177,21 @@ fn whoever_used_a_key_name_a_moment_ago_has_called() {
     assert!(!evidence.was_called(at, &other, LIFE));
     assert!(!Evidence::default().was_called(at, &ckn, LIFE));
 }
+
+#[test]
+fn a_refusal_counts_for_a_life_time() {
+    let mut pair = secured(Pair::new(policy(1, 16), policy(2, 200)));
+    pair.a.kay.evidence.unwrap_failed = Some(pair.now);
+    assert!(pair.a.kay.refuses(pair.now.after(LIFE - MILLIS)));
+    assert!(!pair.a.kay.refuses(pair.now.after(LIFE)));
+}
+
+#[test]
+fn a_suspension_is_over_at_its_end() {
+    let mut pair = secured(Pair::new(policy(1, 16), policy(2, 200)));
+    pair.a.kay.ask_suspension(pair.now, 60 * SECOND).unwrap();
+    let end = pair.now.after(60 * SECOND);
+    assert!(pair.a.kay.is_suspended(pair.now.after(59 * SECOND)) && !pair.a.kay.is_suspended(end));
+    pair.a.handle(end, Input::Timeout);
+    assert!(pair.a.kay.own_request.is_none());
+}

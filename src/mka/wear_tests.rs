@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::testing::{Group, Pair, Station, policy};
+use super::testing::{Group, Pair, Station, policy, read};
 use super::{Input, Policy, PortState};
 use crate::ident::{CipherSuite, KeyId, MemberId, PacketNumber};
 use crate::secy::{Octets, RxProgress, SecyCommand, TxProgress};
@@ -190,4 +190,18 @@ fn a_key_server_whose_numbers_near_their_end_stays_who_it_is() {
     spend(&mut pair, LAST_32 / 32 * 31);
     pair.run(Duration::from_millis(100));
     assert_eq!((mi(&pair.a, &pair), number(&pair)), (before, 2));
+}
+
+/// The next is there already, and a new MI would only hold it up.
+#[test]
+fn a_member_that_has_the_next_sak_when_its_numbers_near_their_end_stays_who_it_is() {
+    let mut pair = secured(plain(1, 200), plain(2, 16));
+    let before = mi(&pair.a, &pair);
+    pair.passes = |frame| read(frame).basic.sci == policy(2, 16).sci;
+    pair.b.kay.rekey(pair.now).unwrap();
+    pair.b.handle(pair.now, Input::Timeout);
+    pair.run(Duration::from_millis(10));
+    assert_eq!((number(&pair), pair.a.kay.cp.newest().unwrap().ki.number.0), (1, 2));
+    spend(&mut pair, LAST_32 / 32 * 31);
+    assert_eq!(mi(&pair.a, &pair), before);
 }

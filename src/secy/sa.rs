@@ -430,6 +430,15 @@ mod tests {
     }
 
     #[test]
+    fn a_receive_sa_shows_the_ssci_of_its_member() {
+        let xpn = key(XPN, ConfidentialityOffset::Offset0);
+        let sa = RxSa::new(&xpn, an(0), member(PEER, Some(2))).unwrap();
+        assert_eq!((sa.sci(), sa.ssci()), (PEER, Some(Ssci(2))));
+        let sa = RxSa::new(&default_key(), an(0), member(PEER, None)).unwrap();
+        assert_eq!(sa.ssci(), None);
+    }
+
+    #[test]
     fn a_key_whose_parts_contradict_each_other_is_refused() {
         use ConfidentialityOffset::{Offset0, Offset30};
         let refused = |suite, offset, len: usize, salted: bool| {

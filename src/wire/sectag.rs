@@ -267,6 +267,14 @@ mod tests {
         assert_eq!(long.secure_data_len(15), Err(SecTagError::Truncated));
     }
 
+    /// No frame that was read has one; a tag that was made can.
+    #[test]
+    fn a_short_length_of_48_and_more_is_refused() {
+        let of = |short_length| SecTag { short_length, ..tag(SciField::Explicit(SCI)) };
+        assert_eq!(of(47).secure_data_len(1516), Ok(47));
+        assert_eq!(of(48).secure_data_len(1516), Err(SecTagError::ShortLength));
+    }
+
     #[test]
     fn the_short_length_of_48_octets_and_more_is_zero() {
         assert_eq!(SecTag::short_length(0), 0);
