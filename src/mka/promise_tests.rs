@@ -46,8 +46,8 @@ fn a_decision_on_frames_in_clear_is_handed_out() {
     pair.tamper = Some(|mkpdu| mkpdu.basic.macsec_capability = MacsecCapability::NotImplemented);
     pair.start(3 * SECOND);
     let own = policy(1, 16).sci;
-    let said = pair.wire.iter().map(|frame| read(frame)).filter(|of| of.basic.sci == own);
-    assert_eq!(said.last().unwrap().distributed_sak, Some(DistributedSak::PlainText));
+    let mut said = pair.wire.iter().map(|frame| read(frame)).filter(|of| of.basic.sci == own);
+    assert_eq!(said.next_back().unwrap().distributed_sak, Some(DistributedSak::PlainText));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::testing::{Group, Pair, Station, policy, ring};
+use super::testing::{Group, Pair, Station, policy, read, ring};
 use super::{Input, Policy, PortState};
 use crate::ident::CipherSuite;
 
@@ -44,4 +44,30 @@ fn a_member_that_no_longer_knows_a_suspension_ends_ours() {
     pair.run(4 * SECOND);
     assert!(!pair.a.kay.is_suspended(pair.now));
     assert_eq!((pair.a.state(), pair.b.state()), (PortState::Secured, PortState::Secured));
+}
+
+/// The MKPDU before it, which the member has heard, did not ask yet.
+#[test]
+fn a_suspension_is_agreed_on_once_the_request_itself_was_heard() {
+    let mut pair = Pair::new(policy(1, 16), policy(2, 200));
+    pair.start(5 * SECOND);
+    for sak in pair.a.kay.saks.iter_mut() {
+        // As if it had joined just now, and were to be received from here on.
+        sak.receivers.as_mut().unwrap().clear();
+    }
+    pair.a.kay.ask_suspension(pair.now, 100 * SECOND).unwrap();
+    pair.a.handle(pair.now, Input::Timeout);
+    let sent = std::mem::take(&mut pair.a.sent);
+    let asks: Vec<_> =
+        sent.iter().map(|frame| read(frame).xpn.unwrap().suspension_time > 0).collect();
+    assert_eq!(asks, [false, true]);
+    for (frame, agreed) in sent.iter().zip([false, true]) {
+        pair.b.handle(pair.now, Input::Frame(frame));
+        pair.b.kay.participants[0].pace.news();
+        pair.b.handle(pair.now, Input::Timeout);
+        for frame in std::mem::take(&mut pair.b.sent) {
+            pair.a.handle(pair.now, Input::Frame(&frame));
+        }
+        assert_eq!(pair.a.kay.suspension_is_agreed(pair.now), agreed);
+    }
 }
