@@ -26,7 +26,7 @@
 //!    are given when all of it is done.
 //! 4. *Nothing secret stays behind.* A key's octets live in one allocation that is wiped when it is
 //!    dropped. When a batch is done, all vector registers are cleared, and so is the stack below the
-//!    caller, where the compiler may have put what did not fit the registers ([`scratch`]). Rust
+//!    caller, where the compiler may have put what did not fit the registers (`scratch`). Rust
 //!    does not promise where it keeps a value, so this is as far as it can be seen in the
 //!    machine code, which has been read for it. Of a frame whose tag is wrong the payload is wiped.
 //!
