@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::ident::{AssociationNumber, KeyId, MacAddress, PacketNumber, Sci};
+use crate::ident::{AssociationNumber, KeyId, MacAddress, Sci};
 use crate::secy::{PreparedKey, RxMember, RxSa, SecyError};
 use crate::wire::SciField;
 
@@ -18,9 +18,10 @@ const DEPARTED_MAX: usize = 256;
 #[derive(Clone, Debug, Default)]
 pub struct RxTable {
     channels: BTreeMap<Sci, [Option<Arc<RxSa>>; 4]>,
-    /// How far members had come with a key that is still installed when they were removed. Should
-    /// one return under that key, its old frames must not be taken again.
-    departed: BTreeMap<(KeyId, Sci), PacketNumber>,
+    /// The SAs of members that were removed, with keys that are still installed. Should one return
+    /// under that key, its old frames must not be taken again: neither those taken before nor those
+    /// that a thread was still taking by the table before.
+    departed: BTreeMap<(KeyId, Sci), Arc<RxSa>>,
 }
 
 /// What a tag leads to.
@@ -58,7 +59,7 @@ impl RxTable {
             return Err(SecyError::AssociationBusy { an, by: other.ki() });
         }
         match self.departed.get(&(ki, member.sci)) {
-            Some(lowest) => sa.replay().raise(*lowest),
+            Some(before) => sa.replay().raise(before.replay().lowest_pn()),
             None if self.departed.len() >= DEPARTED_MAX => {
                 return Err(SecyError::Refused("too many members have left this key".to_owned()));
             }
@@ -73,8 +74,9 @@ impl RxTable {
     /// Forgets a channel with all its SAs; not how far they had come.
     pub fn remove_channel(&mut self, sci: Sci) {
         for sa in self.channels.remove(&sci).into_iter().flatten().flatten() {
-            if self.departed.len() < DEPARTED_MAX {
-                self.departed.insert((sa.ki(), sci), sa.replay().lowest_pn());
+            let place = (sa.ki(), sci);
+            if self.departed.len() < DEPARTED_MAX || self.departed.contains_key(&place) {
+                self.departed.insert(place, sa);
             }
         }
     }
@@ -148,7 +150,7 @@ fn slot(sas: &[Option<Arc<RxSa>>; 4], an: AssociationNumber) -> Option<&RxSa> {
 mod tests {
     use super::*;
 
-    use crate::ident::{CipherSuite, ConfidentialityOffset};
+    use crate::ident::{CipherSuite, ConfidentialityOffset, PacketNumber};
     use crate::secy::fixture::{PEER, THIRD, an, default_key, ki, member, secy_key};
 
     const POINT_TO_POINT: SciField = SciField::Implicit { end_station: false, single_copy: false };
@@ -225,6 +227,32 @@ mod tests {
         // Another key's numbers have nothing to do with it.
         table.add_receiver(&another_key(2), an(2), member(PEER, None)).unwrap();
         assert_eq!(table.sa(ki(2), PEER).unwrap().replay().lowest_pn(), PacketNumber(1));
+    }
+
+    /// By the table before it is received until all threads use the next one.
+    #[test]
+    fn what_is_still_taken_from_a_member_that_leaves_counts_when_it_comes_back() {
+        let mut table = receiving(&[PEER]);
+        let before = table.clone();
+        table.remove_channel(PEER);
+        before.sa(ki(1), PEER).unwrap().replay().commit(PacketNumber(1000), 0);
+        table.add_receiver(&default_key(), an(1), member(PEER, None)).unwrap();
+        assert_eq!(table.sa(ki(1), PEER).unwrap().replay().lowest_pn(), PacketNumber(1001));
+    }
+
+    #[test]
+    fn of_a_member_that_leaves_twice_the_second_time_is_remembered_however_many_have_left() {
+        let (mut table, key) = (RxTable::default(), default_key());
+        for port in (0..256).chain([0]) {
+            let sci = Sci::new(PEER.address(), port);
+            table.add_receiver(&key, an(1), member(sci, None)).unwrap();
+            let replay = table.sa(ki(1), sci).unwrap().replay();
+            replay.commit(PacketNumber(replay.lowest_pn().0 + 100), 0);
+            table.remove_channel(sci);
+        }
+        let again = Sci::new(PEER.address(), 0);
+        table.add_receiver(&key, an(1), member(again, None)).unwrap();
+        assert_eq!(table.sa(ki(1), again).unwrap().replay().lowest_pn(), PacketNumber(203));
     }
 
     #[test]

@@ -113,7 +113,10 @@ impl Source {
         tally: &mut Tally,
     ) -> (usize, Result<(), Stalled>) {
         let mut taken = 0;
-        while let Some(frame) = frames.get_mut(taken) {
+        // One look for a frame that is whole and one for what is in it; frames that fill no buffer
+        // must not keep us from looking up.
+        for _ in 0..2 * frames.len() {
+            let Some(frame) = frames.get_mut(taken) else { break };
             let octets = self.octets.get(..self.len).unwrap_or_default();
             match self.pieces.next(octets, frame) {
                 Some(Ok(())) => taken += 1,
