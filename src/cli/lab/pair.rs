@@ -308,7 +308,9 @@ fn spawn(namespace: &Namespace, file: &Path, socket: &Path, log: Option<&Path>) 
     match log {
         None => command.args(["--log-level", "warn"]),
         Some(log) => {
-            let log = fs::File::create(log).context("creating a daemon's log")?;
+            // An encryptor may still write to the one before.
+            let _ = fs::remove_file(log);
+            let log = fs::File::create_new(log).context("creating a daemon's log")?;
             command.args(["--log-level", "info"]).env_remove("JOURNAL_STREAM").stderr(log)
         }
     };
