@@ -232,7 +232,7 @@ fn complete(frame: &mut [u8], start: usize, offset: usize) {
     let sum = Sum::default().octets(frame.get(start..).unwrap_or_default());
     let checksum = match sum.checksum() {
         // Of UDP it would mean that there is none; to the sum both are the same.
-        [0, 0] => [0xff; 2],
+        [0, 0] if offset == Transport::Udp.checksum() => [0xff; 2],
         checksum => checksum,
     };
     let _ = put(frame, start + offset, checksum);

@@ -432,6 +432,28 @@ fn what_differs_in_a_field_that_cutting_copies_is_not_joined() {
     assert_eq!(delivered(&reduced), [1, 2]);
 }
 
+/// It stands as it is in TCP; in UDP it would mean that there is none.
+#[test]
+fn a_checksum_that_comes_to_nothing_is_written_as_its_protocol_wants_it() {
+    for (v6, tcp) in [(false, false), (false, true), (true, false), (true, true)] {
+        let flow =
+            Flow { v6, tcp, tags: 0, port: 1000, options: vec![], id: 0, sequence: 0, ece: false };
+        let at = flow.l4() + if tcp { 16 } else { 6 };
+        let sum = |payload: &[u8]| flow.frame(0, 0, Flags::default(), payload)[at..at + 2].to_vec();
+        let first = sum(&[0; 600]);
+        let second = [first.clone(), vec![0; 598]].concat();
+        let expected = if tcp { [0, 0] } else { [0xff, 0xff] };
+        assert_eq!(sum(&second), expected);
+
+        let whole = flow.frame(0, 0, Flags::default(), &second);
+        let (header, frame) = flow.tapped(whole.clone(), None, false);
+        assert_eq!(cut(&header, &frame), [whole]);
+        let frames = flow.frames(&second, 600, Flags::default());
+        let joined = flow.tapped(flow.frame(0, 0, Flags::default(), &second), Some(600), false);
+        assert_eq!(cut(&joined.0, &joined.1), frames);
+    }
+}
+
 #[test]
 fn a_damaged_frame_goes_on_alone_so_that_the_system_sees_its_checksum() {
     let frames = stream().frames(&[5; 400], 100, Flags::default());
