@@ -1,7 +1,7 @@
 //! The machine: packet sockets, the tap, the settings of interfaces, the clock.
 //!
-//! With `engine` the only place with `unsafe`. Each wrapper takes and gives safe types alone, says beside each
-//! block why it holds, and knows nothing of MACsec beyond an EtherType.
+//! With `engine` the only place with `unsafe`. Each wrapper takes and gives safe types alone, says
+//! beside each block why it holds, and knows nothing of MACsec beyond an EtherType.
 
 #![allow(unsafe_code)]
 

@@ -212,9 +212,7 @@ fn members(pair: &Pair) -> Result<Vec<String>> {
 /// old one. A member that ends between writing an SAK down and having it must not ask for it a second
 /// time (`docs/adr/0011`). As a new member it is given another one.
 fn is_renewed(restarted: Side, before: &[String], after: &[String]) -> bool {
-    let (old, new) = (before.split_first(), after.split_first());
-    let left_kept = old.zip(new).is_some_and(|((_, old), (_, new))| old == new);
-    restarted == Side::Right && left_kept
+    restarted == Side::Right && before.get(1..) == after.get(1..)
 }
 
 /// Adds what a daemon has logged that is a warning or worse.

@@ -66,6 +66,9 @@ pub enum StartError {
 /// The least MTU of an Ethernet interface, and so of the secure one (Linux's ETH_MIN_MTU).
 const MTU_MIN: u32 = 68;
 
+/// Room for the longest frame that the system gives: it joins those of a flow until they come near
+/// 64 KiB, with an Ethernet header and VLAN tags. One that fills it may have been cut.
+const JOINED_MAX: usize = (1 << 16) + 64;
 /// Room for two VLAN tags inside. Some peers let them come on top of the link's MTU.
 const INNER_TAGS: usize = 8;
 

@@ -13,7 +13,7 @@ use super::counts::{Counts, Tally};
 use super::offload::Pieces;
 use super::publish::{Reader, Woken};
 use super::table::Table;
-use super::{BACKOFF, Stalled, fit, frame_max, is_for_now};
+use super::{BACKOFF, JOINED_MAX, Stalled, fit, frame_max, is_for_now};
 use crate::secy::{FrameBuf, TagStyle, protect_batch, transmit};
 use crate::sys::{BATCH_MAX, PacketSocket, Tap};
 
@@ -21,10 +21,6 @@ use crate::sys::{BATCH_MAX, PacketSocket, Tap};
 const BUSY_TRIES: u32 = 10;
 /// Some hundred full-size frames at 1 Gb/s.
 const BUSY_WAIT: Duration = Duration::from_millis(1);
-
-/// The longest frame that the tap gives: 64 KiB joined, with its Ethernet header and VLAN tags. One
-/// octet more tells a frame that was cut.
-const JOINED_MAX: usize = (1 << 16) + 64;
 
 /// What the thread owns.
 pub(super) struct Outbound {

@@ -3,13 +3,10 @@
 use super::counts::{Counts, Tally};
 use super::inbound::check;
 use super::publish::Reader;
-use super::{Stalled, is_for_now};
+use super::{JOINED_MAX, Stalled, is_for_now};
 use crate::secy::{FrameBuf, FrameTooLong};
 use crate::sys::{BATCH_MAX, PacketSocket, PlainFrame, Tap, VLAN_TAG_LEN};
 use crate::wire::ethernet::ADDRESSES_LEN;
-
-/// The longest frame: the system joins frames of a flow until they come near 64 KiB.
-const LONGEST: usize = (1 << 16) + 64;
 
 /// The buffer for frames without protection; made when there is one.
 #[derive(Default)]
@@ -25,7 +22,7 @@ impl Plain {
         tap: &Tap,
         counts: &Counts,
     ) -> Result<(), Stalled> {
-        let frame = self.0.get_or_insert_with(|| FrameBuf::new(LONGEST));
+        let frame = self.0.get_or_insert_with(|| FrameBuf::new(JOINED_MAX));
         let mut tally = Tally::default();
         for _ in 0..BATCH_MAX {
             let PlainFrame { mut header, len, tag } = match wire.recv_plain(frame.room()) {

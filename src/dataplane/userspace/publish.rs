@@ -225,7 +225,7 @@ mod tests {
     use std::thread;
 
     use super::*;
-    use crate::secy::{RxTable, SecySettings, Validate};
+    use crate::secy::{SecySettings, Validate};
 
     fn table(parent_mtu: u32) -> Table {
         let settings = SecySettings {
@@ -235,16 +235,7 @@ mod tests {
             replay_window: 0,
             include_sci: true,
         };
-        let receive = RxTable::default();
-        Table {
-            open: false,
-            settings,
-            parent_mtu,
-            transmit: None,
-            receive,
-            wire: None,
-            plain: None,
-        }
+        Table::closed(settings, parent_mtu)
     }
 
     #[test]

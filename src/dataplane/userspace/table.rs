@@ -47,6 +47,14 @@ struct Installed {
     transmit: Arc<TxSa>,
 }
 
+impl Table {
+    /// With the Controlled Port closed, no key, and no way in.
+    pub(super) fn closed(settings: SecySettings, parent_mtu: u32) -> Self {
+        let receive = RxTable::default();
+        Self { open: false, settings, parent_mtu, transmit: None, receive, wire: None, plain: None }
+    }
+}
+
 impl Installed {
     fn ki(&self) -> KeyId {
         self.key.key().ki
@@ -62,17 +70,7 @@ impl Associations {
     ) -> Result<Self, SecyError> {
         let mut model = SecyModel::new(own);
         model.apply(&SecyCommand::Configure(settings))?;
-        let receive = RxTable::default();
-        let table = Table {
-            open: false,
-            settings,
-            parent_mtu,
-            transmit: None,
-            receive,
-            wire: None,
-            plain: None,
-        };
-        Ok(Self { model, keys: Vec::new(), table })
+        Ok(Self { model, keys: Vec::new(), table: Table::closed(settings, parent_mtu) })
     }
 
     /// The table that follows from all commands so far.
