@@ -252,6 +252,58 @@ fn a_batch_is_sent_and_received_in_order_and_a_long_frame_shows_its_length() {
 }
 
 #[test]
+fn a_ring_shows_frames_in_order_time_after_time_and_says_when_the_cable_is_cut() {
+    let (namespace, sender) = cable();
+    let index = namespace.index("b");
+    let ring = namespace.run(|| PacketRing::macsec(index, None, 1400).unwrap());
+    assert!(ring.frame_max() >= 1400);
+    assert_eq!(ring.receive(8, |_| panic!("there is none yet")).unwrap(), 0);
+    sender.send(&frame(BOB, &[0x08, 0x00, 0x45])).unwrap();
+    // More than there are slots, so that each is used again.
+    const ROUNDS: u32 = 200;
+    for round in 0..ROUNDS {
+        let frames: Vec<_> = (0..50_u8)
+            .map(|number| {
+                let [a, b, c, d] = round.to_be_bytes();
+                let mut frame = frame(BOB, &[0x88, 0xe5, a, b, c, d, number]);
+                frame.resize(1400, number);
+                frame
+            })
+            .collect();
+        let slices: Vec<_> = frames.iter().map(|frame| IoSlice::new(frame)).collect();
+        assert_eq!(sender.send_batch(&slices).unwrap(), 50);
+        let mut received = Vec::new();
+        eventually("all frames of the round arrive", || {
+            let look = |RingFrame { octets, len }: RingFrame<'_>| {
+                assert_eq!(len, octets.len());
+                received.push(octets.to_vec());
+            };
+            assert!(ring.receive(8, look).unwrap() <= 8);
+            received.len() >= 50
+        });
+        assert!(received == frames, "round {round}");
+    }
+    let statistics = PacketStatistics { received: (ROUNDS * 50).into(), dropped: 0 };
+    assert_eq!(ring.statistics().unwrap(), statistics);
+
+    // A frame that does not fit shows its length.
+    let mut long = frame(BOB, &[0x88, 0xe5, 1]);
+    long.resize(1514, 7);
+    sender.send(&long).unwrap();
+    let mut lengths = None;
+    eventually("the long frame arrives", || {
+        ring.receive(1, |frame| lengths = Some((frame.octets.len(), frame.len))).unwrap() == 1
+    });
+    let (held, len) = lengths.unwrap();
+    assert!(held >= 1400 && held < len && len == 1514, "{held} of {len}");
+
+    namespace.down("b");
+    let down = || ring.receive(1, |_| ()).is_err_and(|e| e.kind() == ErrorKind::NetworkDown);
+    eventually("the cut is reported", down);
+    assert_eq!(ring.receive(1, |_| ()).unwrap(), 0);
+}
+
+#[test]
 fn a_cable_that_is_cut_is_reported_and_not_silent() {
     let (namespace, sender) = cable();
     let index = namespace.index("b");
