@@ -87,40 +87,6 @@ impl PacketSocket {
         Ok(socket)
     }
 
-    /// Opens a socket that receives protected frames.
-    ///
-    /// Those to any group are among them, because the interface cannot know which groups the
-    /// stations above the protection have joined; so are those to `further_address`, for a SecY
-    /// with an address other than the interface's.
-    ///
-    /// # Errors
-    ///
-    /// As for [`PacketSocket::eapol`].
-    pub fn macsec(
-        interface_index: u32,
-        further_address: Option<[u8; 6]>,
-    ) -> Result<Self, SysError> {
-        let socket = Self::open(interface_index)?;
-        socket.filter(&filter::macsec())?;
-        socket.ignore_outgoing()?;
-        socket.buffers(DATA_BUFFER)?;
-        socket.join_for_macsec(interface_index, further_address)?;
-        socket.bind(interface_index, ETHERTYPE_MACSEC)?;
-        Ok(socket)
-    }
-
-    pub(super) fn join_for_macsec(
-        &self,
-        interface_index: u32,
-        further_address: Option<[u8; 6]>,
-    ) -> Result<(), SysError> {
-        self.join(interface_index, libc::PACKET_MR_ALLMULTI, [0; 6])?;
-        match further_address {
-            Some(address) => self.join(interface_index, PACKET_MR_UNICAST, address),
-            None => Ok(()),
-        }
-    }
-
     /// Opens a socket that sends any frame and receives none.
     ///
     /// # Errors
@@ -231,7 +197,7 @@ impl PacketSocket {
             .map_err(|errno| os("sizing a socket's send buffer")(errno.into()))
     }
 
-    fn join(
+    pub(super) fn join(
         &self,
         interface_index: u32,
         kind: libc::c_int,
@@ -298,7 +264,7 @@ impl AsRawFd for PacketSocket {
 }
 
 /// A further address of the interface (linux/if_packet.h).
-const PACKET_MR_UNICAST: libc::c_int = 3;
+pub(super) const PACKET_MR_UNICAST: libc::c_int = 3;
 
 fn size_of_option<T>(_: &T) -> libc::socklen_t {
     libc::socklen_t::try_from(size_of::<T>()).unwrap_or_default()

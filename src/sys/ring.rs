@@ -15,7 +15,7 @@ use std::sync::{Mutex, PoisonError};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 
 use super::error::SysError;
-use super::packet::{ETHERTYPE_MACSEC, os};
+use super::packet::{ETHERTYPE_MACSEC, PACKET_MR_UNICAST, os};
 use super::{PacketSocket, PacketStatistics, filter};
 
 /// What the kernel takes at once, which is of no importance: a slot does not cross a block's end.
@@ -90,8 +90,11 @@ impl Slots {
 }
 
 impl PacketRing {
-    /// Opens a socket that receives protected frames of up to `frame_max` octets: see
-    /// [`PacketSocket::macsec`].
+    /// Opens a socket that receives protected frames of up to `frame_max` octets.
+    ///
+    /// Those to any group are among them, because the interface cannot know which groups the
+    /// stations above the protection have joined; so are those to `further_address`, for a SecY
+    /// with an address other than the interface's.
     ///
     /// # Errors
     ///
@@ -105,7 +108,10 @@ impl PacketRing {
         let socket = PacketSocket::open(interface_index)?;
         socket.filter(&filter::macsec())?;
         socket.ignore_outgoing()?;
-        socket.join_for_macsec(interface_index, further_address)?;
+        socket.join(interface_index, libc::PACKET_MR_ALLMULTI, [0; 6])?;
+        if let Some(address) = further_address {
+            socket.join(interface_index, PACKET_MR_UNICAST, address)?;
+        }
         let version = libc::c_int::try_from(libc::tpacket_versions::TPACKET_V2 as u32);
         socket
             .set_option(libc::PACKET_VERSION, &version.unwrap_or_default())

@@ -3,6 +3,7 @@
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
 use std::net::{Ipv4Addr, UdpSocket};
 
+use super::packet::ETHERTYPE_MACSEC;
 use super::*;
 use crate::cli::lab;
 
@@ -40,11 +41,18 @@ fn receive(socket: &PacketSocket) -> io::Result<Vec<u8>> {
 
 /// All that arrives up to and with `last`, which was sent last.
 fn receive_until(socket: &PacketSocket, last: &[u8]) -> Vec<Vec<u8>> {
-    let mut all: Vec<Vec<u8>> = Vec::new();
-    eventually("the last frame arrives", || {
+    all_until(last, |all| {
         while let Ok(frame) = receive(socket) {
             all.push(frame);
         }
+    })
+}
+
+/// All that `take` gets, up to and with `last`.
+fn all_until(last: &[u8], mut take: impl FnMut(&mut Vec<Vec<u8>>)) -> Vec<Vec<u8>> {
+    let mut all: Vec<Vec<u8>> = Vec::new();
+    eventually("the last frame arrives", || {
+        take(&mut all);
         all.last().is_some_and(|frame| frame == last)
     });
     all
@@ -115,12 +123,12 @@ fn a_priority_tag_in_front_of_eapol_is_taken_off() {
 }
 
 #[test]
-fn the_macsec_socket_takes_protected_frames_only_and_none_of_our_own() {
+fn the_ring_takes_protected_frames_only_and_none_of_our_own() {
     let (namespace, sender) = cable();
     let index = namespace.index("b");
-    let (macsec, reply) = namespace.run(|| {
-        let macsec = PacketSocket::macsec(index, Some([2, 0, 0, 0, 0, 0xc])).unwrap();
-        (macsec, PacketSocket::sender(index).unwrap())
+    let (ring, reply) = namespace.run(|| {
+        let ring = PacketRing::macsec(index, Some([2, 0, 0, 0, 0, 0xc]), 1514).unwrap();
+        (ring, PacketSocket::sender(index).unwrap())
     });
     reply.send(&frame(ALICE, &[0x88, 0xe5, 0x2c, 0, 0, 0, 0, 9])).unwrap();
     sender.send(&frame(BOB, &[0x88, 0x8e, 3])).unwrap();
@@ -133,7 +141,10 @@ fn the_macsec_socket_takes_protected_frames_only_and_none_of_our_own() {
     for frame in &accepted {
         sender.send(frame).unwrap();
     }
-    assert_eq!(receive_until(&macsec, &accepted[2]), accepted);
+    let received = all_until(&accepted[2], |all| {
+        ring.receive(8, |frame| all.push(frame.octets.to_vec())).unwrap();
+    });
+    assert_eq!(received, accepted);
     assert_eq!(receive(&reply).unwrap_err().kind(), ErrorKind::WouldBlock);
 }
 
@@ -220,7 +231,7 @@ fn the_plain_socket_tells_which_checksum_is_missing() {
 fn a_batch_is_sent_and_received_in_order_and_a_long_frame_shows_its_length() {
     let (namespace, sender) = cable();
     let index = namespace.index("b");
-    let macsec = namespace.run(|| PacketSocket::macsec(index, None).unwrap());
+    let socket = namespace.run(|| PacketSocket::key_exchange(index, ETHERTYPE_MACSEC).unwrap());
     let frames: Vec<_> = (0..70_u8)
         .map(|number| {
             let mut frame = frame(BOB, &[0x88, 0xe5, number]);
@@ -237,7 +248,7 @@ fn a_batch_is_sent_and_received_in_order_and_a_long_frame_shows_its_length() {
         let mut space = vec![[0_u8; 120]; 16];
         let mut buffers: Vec<_> = space.iter_mut().map(|space| IoSliceMut::new(space)).collect();
         let mut lengths = [0; 16];
-        let count = macsec.recv_batch(&mut buffers, &mut lengths).unwrap_or(0);
+        let count = socket.recv_batch(&mut buffers, &mut lengths).unwrap_or(0);
         for (length, octets) in lengths.iter().zip(&space).take(count) {
             received.push((*length, octets.to_vec()));
         }
@@ -307,7 +318,7 @@ fn a_ring_shows_frames_in_order_time_after_time_and_says_when_the_cable_is_cut()
 fn a_cable_that_is_cut_is_reported_and_not_silent() {
     let (namespace, sender) = cable();
     let index = namespace.index("b");
-    let macsec = namespace.run(|| PacketSocket::macsec(index, None).unwrap());
+    let socket = namespace.run(|| PacketSocket::key_exchange(index, ETHERTYPE_MACSEC).unwrap());
     let interfaces = namespace.run(|| Interfaces::open().unwrap());
     assert_eq!(interfaces.state(index), LinkState::Running);
     namespace.down("a");
@@ -317,11 +328,11 @@ fn a_cable_that_is_cut_is_reported_and_not_silent() {
     assert_eq!(sender.send(&frame(BOB, &[0x88, 0xe5])).unwrap_err().kind(), ErrorKind::NetworkDown);
     namespace.down("b");
     assert_eq!(interfaces.state(index), LinkState::Down);
-    assert_eq!(receive(&macsec).unwrap_err().kind(), ErrorKind::NetworkDown);
+    assert_eq!(receive(&socket).unwrap_err().kind(), ErrorKind::NetworkDown);
     namespace.up("a");
     namespace.up("b");
     let frame = frame(BOB, &[0x88, 0xe5]);
-    eventually("frames pass again", || sender.send(&frame).is_ok() && receive(&macsec).is_ok());
+    eventually("frames pass again", || sender.send(&frame).is_ok() && receive(&socket).is_ok());
     namespace.delete("a");
     assert_eq!(interfaces.state(index), LinkState::Gone);
     assert_eq!(sender.send(&frame).unwrap_err().raw_os_error(), Some(libc::ENXIO));
@@ -333,7 +344,7 @@ fn sockets_need_an_interface() {
     namespace.run(|| {
         for index in [0, 4711] {
             assert!(matches!(PacketSocket::eapol(index), Err(SysError::NoInterface(_))));
-            assert!(matches!(PacketSocket::macsec(index, None), Err(SysError::NoInterface(_))));
+            assert!(matches!(PacketRing::macsec(index, None, 1514), Err(SysError::NoInterface(_))));
             assert!(matches!(PacketSocket::observer(index), Err(SysError::NoInterface(_))));
         }
     });
